@@ -1,0 +1,27 @@
+//! Why an nginx upstream attempt failed, told from nginx's own words and its state at that moment.
+//!
+//! Pure: no I/O, no clock, no unsafe. [`diagnose`] turns one log message and an [`Observation`] into
+//! a [`Verdict`]; the module keeps an [`Attempt`] for each; [`field`], [`proxy_status`], [`json`] and
+//! [`advice`] write them out.
+#![forbid(unsafe_code)]
+
+pub mod advice;
+mod attempt;
+mod cause;
+mod classify;
+mod errno;
+pub mod field;
+pub mod json;
+mod limit;
+mod message;
+mod observation;
+pub mod proxy_status;
+mod table;
+
+pub use attempt::{Attempt, Diagnosis, Headroom, Outcome, Verdict};
+pub use cause::{Phase, Provoked, Row};
+pub use classify::{client_closed, diagnose, from_status, unexplained};
+pub use errno::Errno;
+pub use limit::Limit;
+pub use observation::{Family, Io, Observation, Peers, Protocol, Tls};
+pub use table::Cause;
