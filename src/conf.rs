@@ -1,0 +1,136 @@
+//! The module's configuration and how it is inherited.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use crate::ffi::{LogHandler, LogHeads, NextHeaderFilter};
+use crate::trust::Trust;
+
+/// The header's name where `upstream_diagnosis_header` does not say otherwise.
+pub(crate) const DEFAULT_HEADER: &str = "X-Upstream-Diagnosis";
+
+/// A directive that can be absent, `off`, or have a value.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub(crate) enum Setting<T> {
+    /// Not in this block: inherited from the one around it.
+    #[default]
+    Unset,
+    Off,
+    On(T),
+}
+
+impl<T: Clone> Setting<T> {
+    /// The value, unless it is off or nowhere set.
+    pub(crate) fn on(&self) -> Option<&T> {
+        match self {
+            Self::On(value) => Some(value),
+            Self::Unset | Self::Off => None,
+        }
+    }
+
+    /// Whether the directive stands in this block.
+    pub(crate) fn is_set(&self) -> bool {
+        !matches!(self, Self::Unset)
+    }
+
+    fn inherit(&mut self, outer: &Self) {
+        if !self.is_set() {
+            *self = outer.clone();
+        }
+    }
+}
+
+/// What an `http`, `server` or `location` block says.
+#[derive(Clone, Default)]
+pub(crate) struct LocConf {
+    enabled: Setting<()>,
+    header: Setting<Rc<str>>,
+    proxy_status: Setting<Rc<str>>,
+    trust: Setting<Rc<Trust>>,
+    #[cfg(feature = "test-panic")]
+    panics_at: Setting<crate::ffi::Point>,
+}
+
+impl LocConf {
+    /// `upstream_diagnosis`, off by default.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled.on().is_some()
+    }
+
+    /// Name of the header; `None` when it is off.
+    pub(crate) fn header(&self) -> Option<&str> {
+        match &self.header {
+            Setting::Unset => Some(DEFAULT_HEADER),
+            Setting::Off => None,
+            Setting::On(name) => Some(name),
+        }
+    }
+
+    /// Who this proxy is in `Proxy-Status`; `None` when it is off.
+    pub(crate) fn proxy_status(&self) -> Option<&str> {
+        self.proxy_status.on().map(AsRef::as_ref)
+    }
+
+    /// Who sees the full header; `None` where the default applies.
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        self.trust.on().map(AsRef::as_ref)
+    }
+
+    /// The directive's own field; a directive that is set twice in a block is an error.
+    pub(crate) fn enabled_mut(&mut self) -> &mut Setting<()> {
+        &mut self.enabled
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn header_mut(&mut self) -> &mut Setting<Rc<str>> {
+        &mut self.header
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn proxy_status_mut(&mut self) -> &mut Setting<Rc<str>> {
+        &mut self.proxy_status
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn trust_mut(&mut self) -> &mut Setting<Rc<Trust>> {
+        &mut self.trust
+    }
+
+    /// Where the test suite wants a panic.
+    #[cfg(feature = "test-panic")]
+    pub(crate) fn panics_at_mut(&mut self) -> &mut Setting<crate::ffi::Point> {
+        &mut self.panics_at
+    }
+
+    /// Whether the test suite wants a panic at this point.
+    #[cfg(feature = "test-panic")]
+    pub(crate) fn panics_at(&self, point: crate::ffi::Point) -> bool {
+        self.panics_at.on() == Some(&point)
+    }
+
+    /// Takes over what this block leaves unsaid.
+    pub(crate) fn merge(&mut self, outer: &Self) {
+        self.enabled.inherit(&outer.enabled);
+        self.header.inherit(&outer.header);
+        self.proxy_status.inherit(&outer.proxy_status);
+        self.trust.inherit(&outer.trust);
+        #[cfg(feature = "test-panic")]
+        self.panics_at.inherit(&outer.panics_at);
+    }
+}
+
+/// What the module keeps for one configuration. Set up while nginx reads it; only the cells change
+/// afterwards, in the one thread of a worker.
+#[derive(Default)]
+pub(crate) struct MainConf {
+    /// Some block says `upstream_diagnosis on`.
+    pub(crate) used: Cell<bool>,
+    /// Every error log that a location may write to.
+    pub(crate) log_heads: RefCell<LogHeads>,
+    /// Indices of our variables that this configuration uses.
+    pub(crate) variables: RefCell<Vec<usize>>,
+    /// `r->log_handler` as nginx sets it.
+    pub(crate) log_handler: Cell<LogHandler>,
+    /// The header filter after ours.
+    pub(crate) next_header_filter: Cell<NextHeaderFilter>,
+}

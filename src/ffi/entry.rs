@@ -1,0 +1,343 @@
+//! What nginx calls: each builds a view and runs one safe function inside the guard.
+
+use core::ffi::{c_char, c_void};
+
+use nginx_sys::{
+    NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_cycle_t,
+    ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
+    ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_LOG_PHASE,
+    ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_request_t, ngx_http_top_header_filter,
+    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, u_char,
+};
+use nginx_sys::{NGX_HTTP_VAR_NOCACHEABLE, ngx_http_core_module, ngx_http_module, ngx_str_t};
+
+use super::request::{Finalizer, Request};
+use super::{guard, log, pool, system, tables, text};
+use crate::conf::{LocConf, MainConf};
+use crate::variables::{self, VARIABLES};
+use crate::{emit, observe};
+
+const OK: ngx_int_t = NGX_OK as ngx_int_t;
+const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+
+/// Our `u->finalize_request`.
+pub(super) const FINALIZE: Finalizer = finalize;
+
+#[cfg(feature = "test-panic")]
+macro_rules! panic_point {
+    ($request:expr, $point:ident) => {
+        $request.maybe_panic(super::Point::$point)
+    };
+}
+
+#[cfg(not(feature = "test-panic"))]
+macro_rules! panic_point {
+    ($request:expr, $point:ident) => {};
+}
+
+/// Phase handler: puts our log handler into each main request.
+unsafe extern "C" fn post_read(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes the request whose phases it runs (ngx_http_core_generic_phase).
+    let request = unsafe { Request::new(r) };
+    guard::run(DECLINED, || {
+        panic_point!(request, PostRead);
+        let original = &request.main_conf().log_handler;
+        let replaced = request.replace_log_handler(Some(log_handler));
+        // nginx gives all requests the same one (ngx_http_alloc_request). Should another module
+        // have its own in some of them, those stay as they are.
+        if original.get().is_none() {
+            original.set(replaced);
+        }
+        let same = original.get().zip(replaced).is_some_and(|(a, b)| core::ptr::fn_addr_eq(a, b));
+        if !same {
+            request.replace_log_handler(replaced);
+        }
+        DECLINED
+    })
+}
+
+/// `r->log_handler`: nginx has a message about this request, and is about to add its context.
+unsafe extern "C" fn log_handler(
+    r: *mut ngx_http_request_t,
+    current: *mut ngx_http_request_t,
+    tail: *mut u_char,
+    room: usize,
+) -> *mut u_char {
+    // SAFETY: nginx passes the main request, in whose post_read phase we were.
+    let main = unsafe { Request::new(r) };
+    if !current.is_null() {
+        // SAFETY: the request at work now, which nginx sets at every event
+        // (ngx_http_set_log_request).
+        let request = unsafe { Request::new(current) };
+        guard::run((), || {
+            if !request.loc_conf().is_enabled() {
+                return;
+            }
+            panic_point!(request, LogHandler);
+            // SAFETY: these are the arguments of ngx_http_log_error's call.
+            if let Some(words) = unsafe { log::message(r, tail, room) } {
+                observe::message(request, words);
+            }
+        });
+    }
+    match main.main_conf().log_handler.get() {
+        // SAFETY: the handler that ours has replaced, with the arguments meant for it.
+        Some(original) => unsafe { original(r, current, tail, room) },
+        None => tail,
+    }
+}
+
+/// Header filter.
+unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes the request whose header it sends (ngx_http_send_header).
+    let request = unsafe { Request::new(r) };
+    guard::run((), || {
+        panic_point!(request, HeaderFilter);
+        emit::response_header(request);
+    });
+    match request.main_conf().next_header_filter.get() {
+        // SAFETY: the filter that was on top before ours.
+        Some(next) => unsafe { next(r) },
+        None => ERROR,
+    }
+}
+
+/// `u->finalize_request`, where an end is watched.
+unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
+    // SAFETY: nginx passes the request of the upstream (ngx_http_upstream_finalize_request).
+    let request = unsafe { Request::new(r) };
+    guard::run((), || {
+        panic_point!(request, Finalize);
+        observe::ended(request, rc);
+    });
+    let original = guard::run(None, || {
+        request.record().and_then(|record| record.borrow_mut().take_finalizer(request.id()))
+    });
+    if let Some(original) = original {
+        // SAFETY: what the proxying module had put there, with the arguments meant for it.
+        unsafe { original(r, rc) };
+    }
+}
+
+/// `get_handler` of every variable; `data` is its index in the table.
+unsafe extern "C" fn variable(
+    r: *mut ngx_http_request_t,
+    value: *mut ngx_http_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx passes the request that a variable is read for (ngx_http_get_variable).
+    let request = unsafe { Request::new(r) };
+    // SAFETY: and the place for its value.
+    let value = unsafe { &mut *value };
+    value.set_not_found(1);
+    guard::run(OK, || {
+        panic_point!(request, Variable);
+        let text = VARIABLES.get(data).and_then(|variable| variables::evaluate(request, variable));
+        let Some(text) = text else { return OK };
+        let bytes = match text {
+            std::borrow::Cow::Borrowed(text) => text::fixed(text),
+            // SAFETY: a live request's pool.
+            std::borrow::Cow::Owned(text) => match unsafe { pool::copy(request.get().pool, &text) }
+            {
+                Some(copy) => copy,
+                None => return ERROR,
+            },
+        };
+        set_value(value, bytes);
+        OK
+    })
+}
+
+fn set_value(value: &mut ngx_http_variable_value_t, text: ngx_str_t) {
+    value.set_len(u32::try_from(text.len).unwrap_or(0));
+    value.data = text.data;
+    value.set_valid(1);
+    value.set_no_cacheable(0);
+    value.set_not_found(0);
+}
+
+/// Phase handler, before the access logs are written.
+unsafe extern "C" fn log_phase(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes the request that it logs (ngx_http_log_request).
+    let request = unsafe { Request::new(r) };
+    guard::run(OK, || {
+        if !request.loc_conf().is_enabled() {
+            return OK;
+        }
+        panic_point!(request, LogPhase);
+        observe::finish(request);
+        if request.record().is_some() {
+            request.forget_variables(&request.main_conf().variables.borrow());
+        }
+        OK
+    })
+}
+
+/// Makes the variables known before nginx reads the configuration that uses them.
+pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard::run(ERROR, || {
+        for (index, variable) in VARIABLES.iter().enumerate() {
+            // SAFETY: the pool of the configuration that nginx is reading.
+            let name = unsafe {
+                let name = [variables::PREFIX, variable.suffix].concat();
+                pool::copy((*cf).pool, name.as_bytes())
+            };
+            let Some(mut name) = name else { return ERROR };
+            // SAFETY: the name stays in the pool; the flags are nginx's own.
+            let added = unsafe {
+                ngx_http_add_variable(cf, &raw mut name, NGX_HTTP_VAR_NOCACHEABLE as usize)
+            };
+            // SAFETY: NULL or the new entry of the table of variables.
+            let Some(added) = (unsafe { added.as_mut() }) else { return ERROR };
+            added.get_handler = Some(self::variable);
+            added.data = index;
+        }
+        OK
+    })
+}
+
+/// Installs the phase handlers and the filter, if some block is on.
+pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    guard::run(ERROR, || {
+        // SAFETY: cf->ctx is the http block's context here (ngx_http_block).
+        let (ours, core) = unsafe {
+            let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
+            (main_conf::<MainConf>(ctx, tables::ctx_index()), core_main_conf(ctx))
+        };
+        if !ours.used.get() {
+            return OK;
+        }
+        // SAFETY: the arrays of phase handlers exist since ngx_http_init_phases.
+        let installed = unsafe {
+            let phases = &mut (*core).phases;
+            let [post_read_phase, .., log] = phases.as_mut_slice() else { return ERROR };
+            debug_assert_eq!(ngx_http_phases_NGX_HTTP_POST_READ_PHASE, 0);
+            debug_assert_eq!(ngx_http_phases_NGX_HTTP_LOG_PHASE, 10);
+            push_handler(&raw mut post_read_phase.handlers, post_read).and_then(|()| {
+                push_handler(&raw mut log.handlers, log_phase)?;
+                // The access log's handler must run after ours.
+                log.handlers.as_slice_mut::<ngx_http_handler_pt>().rotate_right(1);
+                Some(())
+            })
+        };
+        if installed.is_none() {
+            return ERROR;
+        }
+        // SAFETY: nginx reads the configuration in one thread.
+        unsafe {
+            ours.next_header_filter.set(ngx_http_top_header_filter);
+            ngx_http_top_header_filter = Some(header_filter);
+        }
+        OK
+    })
+}
+
+/// # Safety
+/// `handlers` must be an array of phase handlers.
+unsafe fn push_handler(
+    handlers: *mut nginx_sys::ngx_array_t,
+    handler: unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t,
+) -> Option<()> {
+    // SAFETY: the caller's contract.
+    let place = unsafe { ngx_array_push(handlers) }.cast::<ngx_http_handler_pt>();
+    let place = core::ptr::NonNull::new(place)?;
+    // SAFETY: ngx_array_push returned room for one element.
+    unsafe { place.write(Some(handler)) };
+    Some(())
+}
+
+/// # Safety
+/// `ctx` must be an http block's context, `T` the main configuration of the module at `index`.
+unsafe fn main_conf<'c, T>(ctx: *mut ngx_http_conf_ctx_t, index: usize) -> &'c T {
+    // SAFETY: the caller's contract.
+    unsafe { &*(*(*ctx).main_conf.add(index)).cast::<T>() }
+}
+
+/// # Safety
+/// `ctx` must be an http block's context.
+unsafe fn core_main_conf(ctx: *mut ngx_http_conf_ctx_t) -> *mut ngx_http_core_main_conf_t {
+    // SAFETY: the caller's contract; the core module's configuration has that type.
+    unsafe { (*(*ctx).main_conf.add(ngx_http_core_module.ctx_index)).cast() }
+}
+
+pub(super) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: the pool of the configuration that nginx is reading.
+    guard::run(core::ptr::null_mut(), || unsafe { create::<MainConf>(cf) })
+}
+
+pub(super) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: as above.
+    guard::run(core::ptr::null_mut(), || unsafe { create::<LocConf>(cf) })
+}
+
+/// # Safety
+/// `cf` must be what nginx passes to a create callback.
+unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: the caller's contract.
+    unsafe { pool::own((*cf).pool, T::default()) }.cast()
+}
+
+pub(super) unsafe extern "C" fn merge_loc_conf(
+    cf: *mut ngx_conf_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+) -> *mut c_char {
+    guard::run(usize::MAX as *mut c_char, || {
+        // SAFETY: nginx passes what create_loc_conf returned for two different blocks.
+        let (outer, inner) = unsafe { (&*outer.cast::<LocConf>(), &mut *inner.cast::<LocConf>()) };
+        inner.merge(outer);
+        // SAFETY: cf->ctx is the context of the block that is merged (ngx_http_merge_servers), in
+        // which the core module has merged its own configuration first.
+        unsafe {
+            let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
+            let ours = main_conf::<MainConf>(ctx, tables::ctx_index());
+            let core = (*(*ctx).loc_conf.add(ngx_http_core_module.ctx_index))
+                .cast::<ngx_http_core_loc_conf_t>();
+            ours.used.set(ours.used.get() || inner.is_enabled());
+            ours.log_heads.borrow_mut().add((*core).error_log);
+        }
+        core::ptr::null_mut()
+    })
+}
+
+/// The configuration is complete: its logs are open and its variables numbered.
+pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    guard::run(ERROR, || {
+        // SAFETY: nginx keeps the http block's context here, NULL without an http block.
+        let ctx = unsafe { *(*cycle).conf_ctx.add(ngx_http_module.index) };
+        let ctx = ctx.cast::<ngx_http_conf_ctx_t>();
+        if ctx.is_null() {
+            return OK;
+        }
+        // SAFETY: as above.
+        let ours = unsafe { main_conf::<MainConf>(ctx, tables::ctx_index()) };
+        if !ours.used.get() {
+            return OK;
+        }
+        // SAFETY: the logs of this cycle, which nothing writes to yet.
+        unsafe { ours.log_heads.borrow().raise(cycle) };
+        // SAFETY: the core module's table of indexed variables (ngx_http_get_variable_index).
+        let indexed = unsafe { (*core_main_conf(ctx)).variables.as_slice::<ngx_http_variable_t>() };
+        ours.variables.replace(indexed.iter().filter_map(our_index).collect());
+        OK
+    })
+}
+
+fn our_index(variable: &ngx_http_variable_t) -> Option<usize> {
+    // SAFETY: the name of an indexed variable is in the configuration's pool.
+    let name = unsafe { text::bytes(variable.name) };
+    name.starts_with(variables::PREFIX.as_bytes()).then_some(variable.index)
+}
+
+pub(super) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
+    guard::install_hook();
+    guard::run(OK, || {
+        system::prepare();
+        OK
+    })
+}
+
+pub(super) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {
+    guard::run((), system::release);
+}

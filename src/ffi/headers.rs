@@ -1,0 +1,63 @@
+//! `r->headers_out.headers`.
+
+use nginx_sys::{ngx_http_request_t, ngx_list_part_t, ngx_list_push, ngx_table_elt_t};
+
+use super::{pool, text};
+
+/// Calls `visit` for each header line that is going to be sent.
+///
+/// # Safety
+/// `r` must be a live request; `visit` must not touch its header list.
+pub(super) unsafe fn for_each(
+    r: *mut ngx_http_request_t,
+    mut visit: impl FnMut(&mut ngx_table_elt_t),
+) {
+    // SAFETY: the caller's contract.
+    let mut part: *mut ngx_list_part_t = unsafe { &raw mut (*r).headers_out.headers.part };
+    // SAFETY: nginx links the parts of a list, ending with NULL (ngx_list_push).
+    while let Some(block) = unsafe { part.as_mut() } {
+        if block.nelts > 0 {
+            // SAFETY: a part holds nelts initialized elements (ngx_list_push), in this list of
+            // ngx_table_elt_t (ngx_http_alloc_request).
+            let lines = unsafe { core::slice::from_raw_parts_mut(block.elts.cast(), block.nelts) };
+            lines
+                .iter_mut()
+                .filter(|line: &&mut ngx_table_elt_t| line.hash != 0)
+                .for_each(&mut visit);
+        }
+        part = block.next;
+    }
+}
+
+/// Whether `line` has this name, in any case.
+pub(super) fn is_named(line: &ngx_table_elt_t, name: &[u8]) -> bool {
+    // The length alone rules out nearly every header; this runs on the good path.
+    line.key.len == name.len()
+        // SAFETY: a header line's key points to its bytes in the request's memory.
+        && unsafe { text::bytes(line.key) }.eq_ignore_ascii_case(name)
+}
+
+/// Appends a header line; `None` when out of memory.
+///
+/// # Safety
+/// `r` must be a live request whose header has not been sent.
+pub(super) unsafe fn push(r: *mut ngx_http_request_t, name: &[u8], value: &[u8]) -> Option<()> {
+    // SAFETY: the caller's contract.
+    let memory = unsafe { (*r).pool };
+    // SAFETY: as above.
+    let (key, value) = unsafe { (pool::copy(memory, name)?, pool::copy(memory, value)?) };
+    // SAFETY: the list was initialized by ngx_http_alloc_request for this element type.
+    let line = unsafe { ngx_list_push(&raw mut (*r).headers_out.headers) };
+    let line = core::ptr::NonNull::new(line.cast::<ngx_table_elt_t>())?;
+    let line_value = ngx_table_elt_t {
+        hash: 1,
+        key,
+        value,
+        lowcase_key: core::ptr::null_mut(),
+        #[cfg(nginx1_23_0)]
+        next: core::ptr::null_mut(),
+    };
+    // SAFETY: ngx_list_push returned room for one element.
+    unsafe { line.write(line_value) };
+    Some(())
+}

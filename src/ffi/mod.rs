@@ -1,0 +1,27 @@
+//! Typed views of nginx: the only place with `unsafe`, one block per reason.
+//!
+//! A view borrows nginx's memory for the length of one callback; nginx runs one callback at a time
+//! in one thread. Nothing in here decides anything: it reads, writes and converts.
+#![allow(unsafe_code, reason = "the fence around nginx's C interface")]
+
+mod conf;
+pub(crate) mod cycle;
+mod entry;
+mod guard;
+mod headers;
+mod log;
+mod peers;
+mod pool;
+mod request;
+mod state;
+pub(crate) mod system;
+mod tables;
+mod text;
+mod upstream;
+
+pub(crate) use conf::{CidrList, ComplexValue, Conf, Directive, LogHeads, SetError};
+#[cfg(feature = "test-panic")]
+pub(crate) use guard::Point;
+pub(crate) use request::{Finalizer, LogHandler, NextHeaderFilter, Request};
+pub(crate) use state::State;
+pub(crate) use upstream::Upstream;

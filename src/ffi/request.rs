@@ -1,0 +1,218 @@
+//! `ngx_http_request_t`.
+
+use core::marker::PhantomData;
+use std::cell::RefCell;
+
+use nginx_sys::{
+    ngx_http_log_handler_pt, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
+    ngx_pool_t,
+};
+
+use super::state::State;
+use super::upstream::Upstream;
+use super::{headers, pool, tables};
+use crate::conf::{LocConf, MainConf};
+use crate::record::Record;
+
+/// The type of `u->finalize_request`.
+pub(crate) type Finalizer = unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t);
+/// The type of `r->log_handler`.
+pub(crate) type LogHandler = ngx_http_log_handler_pt;
+/// The type of `ngx_http_top_header_filter`.
+pub(crate) type NextHeaderFilter = ngx_http_output_header_filter_pt;
+
+/// A live request or subrequest.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'r> {
+    pub(super) raw: *mut ngx_http_request_t,
+    callback: PhantomData<&'r ()>,
+}
+
+impl<'r> Request<'r> {
+    /// # Safety
+    /// `raw` must be a request that nginx passed to the callback that runs now, or its main one.
+    pub(super) unsafe fn new(raw: *mut ngx_http_request_t) -> Self {
+        Self { raw, callback: PhantomData }
+    }
+
+    pub(super) fn get(&self) -> &'r ngx_http_request_t {
+        // SAFETY: new's contract; nginx does not run while our callback does.
+        unsafe { &*self.raw }
+    }
+
+    /// Identity of this request; only ever compared.
+    pub(crate) fn id(self) -> usize {
+        self.raw.addr()
+    }
+
+    /// The main request of this one.
+    pub(crate) fn main(self) -> Self {
+        // SAFETY: nginx keeps r->main valid as long as r (ngx_http_subrequest).
+        unsafe { Self::new(self.get().main) }
+    }
+
+    /// Whether this is the main request.
+    pub(crate) fn is_main(self) -> bool {
+        core::ptr::eq(self.raw, self.get().main)
+    }
+
+    /// A subrequest whose response nobody waits for.
+    pub(crate) fn is_background(self) -> bool {
+        self.get().background() != 0
+    }
+
+    /// The configuration of the location that handles the request now.
+    pub(crate) fn loc_conf(self) -> &'r LocConf {
+        // SAFETY: nginx sets loc_conf[ctx_index] to what our create_loc_conf returned.
+        unsafe { &*(*self.get().loc_conf.add(tables::ctx_index())).cast::<LocConf>() }
+    }
+
+    /// The configuration of the `http` block.
+    pub(crate) fn main_conf(self) -> &'r MainConf {
+        // SAFETY: as in loc_conf.
+        unsafe { &*(*self.get().main_conf.add(tables::ctx_index())).cast::<MainConf>() }
+    }
+
+    /// The upstream of this request, once a proxying module has made one.
+    pub(crate) fn upstream(self) -> Option<Upstream<'r>> {
+        // SAFETY: r->upstream is NULL or allocated from the request's pool.
+        unsafe { Upstream::new(self.get().upstream) }
+    }
+
+    /// `r->upstream_states`: attempts, and the marks of redirects between them.
+    pub(crate) fn states(self) -> &'r [State] {
+        // SAFETY: r->upstream_states is NULL or an array of ngx_http_upstream_state_t
+        // (ngx_http_upstream_init_request), of which State is a transparent wrapper.
+        unsafe { self.get().upstream_states.as_ref().map_or(&[], |states| states.as_slice()) }
+    }
+
+    /// `$status`.
+    pub(crate) fn status(self) -> u16 {
+        match self.error_status() {
+            0 => self.response_status(),
+            error => error,
+        }
+    }
+
+    /// The status of the error page that nginx is making; 0 if it makes none.
+    pub(crate) fn error_status(self) -> u16 {
+        u16::try_from(self.get().err_status).unwrap_or(0)
+    }
+
+    /// The status of the response header.
+    pub(crate) fn response_status(self) -> u16 {
+        u16::try_from(self.get().headers_out.status).unwrap_or(0)
+    }
+
+    /// A stale cache entry was served because the upstream failed.
+    #[cfg(ngx_feature = "http_cache")]
+    pub(crate) fn served_stale(self) -> bool {
+        // SAFETY: as in upstream().
+        let upstream = unsafe { self.get().upstream.as_ref() };
+        upstream.is_some_and(|upstream| upstream.cache_status() == nginx_sys::NGX_HTTP_CACHE_STALE)
+    }
+
+    /// Without a cache nothing stale can be served.
+    #[cfg(not(ngx_feature = "http_cache"))]
+    pub(crate) fn served_stale(self) -> bool {
+        false
+    }
+
+    /// The main request's record, if anything has failed.
+    pub(crate) fn record(self) -> Option<&'r RefCell<Record>> {
+        // SAFETY: the main request's pool outlives the callback.
+        unsafe { pool::find::<RefCell<Record>>(self.main_pool()) }
+    }
+
+    /// The main request's record, made when it is needed; `None` when out of memory.
+    pub(crate) fn record_or_create(self) -> Option<&'r RefCell<Record>> {
+        self.record().or_else(|| {
+            // SAFETY: as in record.
+            unsafe { pool::attach(self.main_pool(), RefCell::<Record>::default()) }
+        })
+    }
+
+    fn main_pool(&self) -> *mut ngx_pool_t {
+        self.main().get().pool
+    }
+
+    /// Whether the client's address, after realip, is a loopback or unix one.
+    pub(crate) fn is_from_this_machine(self) -> bool {
+        // SAFETY: a request has a connection and that an address (ngx_http_init_connection) of the
+        // size that belongs to its family.
+        unsafe {
+            let address = (*self.get().connection).sockaddr;
+            match i32::from((*address).sa_family) {
+                libc::AF_UNIX => true,
+                libc::AF_INET => {
+                    let bytes =
+                        (*address.cast::<libc::sockaddr_in>()).sin_addr.s_addr.to_ne_bytes();
+                    bytes[0] == 127
+                }
+                libc::AF_INET6 => {
+                    let bytes = (*address.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr;
+                    let address = std::net::Ipv6Addr::from(bytes).to_canonical();
+                    address.is_loopback()
+                }
+                _ => false,
+            }
+        }
+    }
+
+    /// Values of the response headers with one of these names, in order.
+    pub(crate) fn response_headers(self, names: [&[u8]; 2]) -> Vec<Box<[u8]>> {
+        let mut values = Vec::new();
+        let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
+            if names.iter().any(|name| headers::is_named(line, name)) {
+                // SAFETY: a header line's value points to its bytes in the request's memory.
+                values.push(Box::from(unsafe { super::text::bytes(line.value) }));
+            }
+        };
+        // SAFETY: new's contract; `visit` only reads.
+        unsafe { headers::for_each(self.raw, visit) };
+        values
+    }
+
+    /// Keeps the response headers with one of these names from being sent.
+    pub(crate) fn hide_response_headers(self, names: [&[u8]; 2]) {
+        let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
+            if names.iter().any(|name| headers::is_named(line, name)) {
+                line.hash = 0;
+            }
+        };
+        // SAFETY: new's contract; a hash of 0 is nginx's own mark for a hidden header.
+        unsafe { headers::for_each(self.raw, visit) };
+    }
+
+    /// Adds a response header; without memory it is left out.
+    pub(crate) fn add_response_header(self, name: &[u8], value: &[u8]) {
+        // SAFETY: called from the header filter, before the header is sent.
+        let _ = unsafe { headers::push(self.raw, name, value) };
+    }
+
+    /// Makes the log re-read these variables: what they said earlier may be outdated.
+    pub(crate) fn forget_variables(self, indices: &[usize]) {
+        for index in indices {
+            // SAFETY: r->variables has an entry for every indexed variable of the configuration
+            // (ngx_http_alloc_request), and the indices come from there.
+            let value = unsafe { &mut *self.get().variables.add(*index) };
+            value.set_valid(0);
+            value.set_not_found(0);
+        }
+    }
+
+    /// Puts `handler` into `r->log_handler` and returns what was there.
+    pub(super) fn replace_log_handler(self, handler: LogHandler) -> LogHandler {
+        // SAFETY: new's contract; no reference to the structure is held here.
+        unsafe { core::mem::replace(&mut (*self.raw).log_handler, handler) }
+    }
+
+    /// Makes the test suite's panic, if this location asks for one at `point`.
+    #[cfg(feature = "test-panic")]
+    pub(super) fn maybe_panic(self, point: super::Point) {
+        #[allow(clippy::panic, reason = "the purpose of this function")]
+        if self.loc_conf().panics_at(point) {
+            panic!("provoked by upstream_diagnosis_test_panic");
+        }
+    }
+}

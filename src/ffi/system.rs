@@ -1,0 +1,96 @@
+//! File descriptors of this process, from the kernel.
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+
+thread_local! {
+    /// `/proc/self/fd`, kept open where `stat` does not count for us (before Linux 6.2), so that
+    /// counting needs no descriptor when there are none left. -1: not needed, or not to be had.
+    static DIRECTORY: Cell<libc::c_int> = const { Cell::new(-1) };
+}
+
+const FD_DIRECTORY: &core::ffi::CStr = c"/proc/self/fd";
+
+/// The soft `RLIMIT_NOFILE`, which `worker_rlimit_nofile` sets; `None` when unlimited.
+pub(crate) fn open_file_limit() -> Option<u64> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: getrlimit fills the structure when it returns 0.
+    let limit = unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) != 0 {
+            return None;
+        }
+        limit.assume_init()
+    };
+    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+}
+
+/// How many descriptors this process has open, without opening one.
+pub(crate) fn open_files() -> Option<u64> {
+    counted_by_stat().or_else(counted_by_reading)
+}
+
+/// Since Linux 6.2 the size of `/proc/self/fd` is the number of open descriptors.
+fn counted_by_stat() -> Option<u64> {
+    let mut status = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: stat fills the structure when it returns 0; the path is a C string.
+    let status = unsafe {
+        if libc::stat(FD_DIRECTORY.as_ptr(), status.as_mut_ptr()) != 0 {
+            return None;
+        }
+        status.assume_init()
+    };
+    u64::try_from(status.st_size).ok().filter(|size| *size > 0)
+}
+
+/// Opens the directory for older kernels; called when a worker starts.
+pub(crate) fn prepare() {
+    if counted_by_stat().is_none() && DIRECTORY.get() < 0 {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        // SAFETY: the path is a C string; the flags need no mode.
+        DIRECTORY.set(unsafe { libc::open(FD_DIRECTORY.as_ptr(), flags) });
+    }
+}
+
+/// Closes what [`prepare`] opened; called when a worker exits.
+pub(crate) fn release() {
+    let directory = DIRECTORY.replace(-1);
+    if directory >= 0 {
+        // SAFETY: prepare opened it and nobody else knows it.
+        unsafe { libc::close(directory) };
+    }
+}
+
+/// Counts the entries of the directory that [`prepare`] opened.
+fn counted_by_reading() -> Option<u64> {
+    let directory = DIRECTORY.get();
+    // SAFETY: a seek on our own descriptor; -1 is refused with EBADF.
+    if directory < 0 || unsafe { libc::lseek(directory, 0, libc::SEEK_SET) } != 0 {
+        return None;
+    }
+    let mut buffer = [0_u8; 4096];
+    let mut entries = 0_u64;
+    loop {
+        // SAFETY: the buffer is ours and its length is passed; getdents64 writes no further.
+        let read = unsafe {
+            libc::syscall(libc::SYS_getdents64, directory, buffer.as_mut_ptr(), buffer.len())
+        };
+        let read = usize::try_from(read).ok()?;
+        if read == 0 {
+            // "." and ".." are not descriptors.
+            return entries.checked_sub(2);
+        }
+        entries = entries.saturating_add(entry_count(buffer.get(..read)?));
+    }
+}
+
+/// Number of `struct linux_dirent64` in `block`: their length is a native u16 at offset 16.
+fn entry_count(mut block: &[u8]) -> u64 {
+    let mut count = 0_u64;
+    while let Some(length) = block.get(16..18) {
+        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+        let Some(rest) = block.get(length..).filter(|_| length > 0) else { break };
+        count = count.saturating_add(1);
+        block = rest;
+    }
+    count
+}

@@ -1,0 +1,93 @@
+//! The tables by which nginx finds the module, its callbacks and its directives.
+
+use core::ffi::{CStr, c_char, c_void};
+
+use nginx_sys::{
+    NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
+    NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, ngx_command_t, ngx_http_module_t,
+    ngx_module_t, ngx_uint_t,
+};
+
+use super::{conf, entry, text};
+use crate::directives;
+
+/// `http`, `server` and `location`.
+const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
+
+const fn directive<D: conf::Directive>(name: &'static CStr, arguments: u32) -> ngx_command_t {
+    ngx_command_t {
+        // nginx compares it with strcmp (ngx_conf_handler): the NUL must follow.
+        name: text::fixed(name.to_bytes()),
+        type_: (EVERYWHERE | arguments) as ngx_uint_t,
+        set: Some(conf::set::<D>),
+        conf: NGX_HTTP_LOC_CONF_OFFSET,
+        offset: 0,
+        post: core::ptr::null_mut(),
+    }
+}
+
+const NUMBER_OF_COMMANDS: usize = if cfg!(feature = "test-panic") { 6 } else { 5 };
+
+static mut COMMANDS: [ngx_command_t; NUMBER_OF_COMMANDS] = [
+    directive::<directives::Enable>(c"upstream_diagnosis", NGX_CONF_FLAG),
+    directive::<directives::Header>(c"upstream_diagnosis_header", NGX_CONF_TAKE1),
+    directive::<directives::TrustList>(c"upstream_diagnosis_trust", NGX_CONF_1MORE),
+    directive::<directives::ProxyStatus>(c"upstream_diagnosis_proxy_status", NGX_CONF_TAKE1),
+    #[cfg(feature = "test-panic")]
+    directive::<directives::TestPanic>(c"upstream_diagnosis_test_panic", NGX_CONF_TAKE1),
+    ngx_command_t::empty(),
+];
+
+static mut HTTP: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: Some(entry::preconfiguration),
+    postconfiguration: Some(entry::postconfiguration),
+    create_main_conf: Some(entry::create_main_conf),
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: Some(entry::create_loc_conf),
+    merge_loc_conf: Some(entry::merge_loc_conf),
+};
+
+/// nginx writes the module's index and name into it (ngx_load_module).
+#[allow(non_upper_case_globals, reason = "nginx's naming of modules")]
+#[unsafe(no_mangle)]
+pub(super) static mut ngx_http_upstream_diagnosis_module: ngx_module_t = ngx_module_t {
+    ctx: &raw mut HTTP as *mut c_void,
+    commands: &raw mut COMMANDS as *mut ngx_command_t,
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    init_module: Some(entry::init_module),
+    init_process: Some(entry::init_process),
+    exit_process: Some(entry::exit_process),
+    ..ngx_module_t::default()
+};
+
+/// Where nginx keeps this module's configuration among those of all http modules.
+pub(super) fn ctx_index() -> usize {
+    // SAFETY: nginx writes it once, while it reads the configuration (ngx_count_modules).
+    unsafe { ngx_http_upstream_diagnosis_module.ctx_index }
+}
+
+/// A table of pointers that nginx only reads.
+#[repr(transparent)]
+struct Table<T, const N: usize>([*const T; N]);
+
+// SAFETY: immutable, and what it points to is static.
+unsafe impl<T, const N: usize> Sync for Table<T, N> {}
+
+// The three symbols that ngx_load_module looks up.
+
+#[allow(non_upper_case_globals, reason = "nginx looks this name up")]
+#[unsafe(no_mangle)]
+static ngx_modules: Table<ngx_module_t, 2> =
+    Table([&raw const ngx_http_upstream_diagnosis_module, core::ptr::null()]);
+
+#[allow(non_upper_case_globals, reason = "nginx looks this name up")]
+#[unsafe(no_mangle)]
+static ngx_module_names: Table<c_char, 2> =
+    Table([c"ngx_http_upstream_diagnosis_module".as_ptr(), core::ptr::null()]);
+
+/// Empty: a header filter belongs at the end of the list, which makes it run first.
+#[allow(non_upper_case_globals, reason = "nginx looks this name up")]
+#[unsafe(no_mangle)]
+static ngx_module_order: Table<c_char, 1> = Table([core::ptr::null()]);

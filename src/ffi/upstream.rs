@@ -1,0 +1,295 @@
+//! `r->upstream` of one request.
+
+use core::marker::PhantomData;
+use std::cell::RefCell;
+
+use diagnosis::{Family, Io, Observation, Protocol, Tls};
+use nginx_sys::{
+    ngx_connection_t, ngx_current_msec, ngx_event_t, ngx_http_upstream_server_t,
+    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_str_t,
+};
+
+use super::request::Request;
+use super::state::{State, UNSET};
+use super::{cycle, entry, peers, system, text};
+use crate::record::Record;
+
+/// The default port of `server` in an upstream block (ngx_http_upstream_server).
+const DEFAULT_PORT: &[u8] = b":80";
+
+/// The upstream of a live request.
+#[derive(Clone, Copy)]
+pub(crate) struct Upstream<'r> {
+    raw: *mut ngx_http_upstream_t,
+    request: PhantomData<&'r ()>,
+}
+
+impl<'r> Upstream<'r> {
+    /// # Safety
+    /// `raw` must be `r->upstream` of a request that lives for `'r`, or NULL.
+    pub(super) unsafe fn new(raw: *mut ngx_http_upstream_t) -> Option<Self> {
+        (!raw.is_null()).then_some(Self { raw, request: PhantomData })
+    }
+
+    fn get(&self) -> &'r ngx_http_upstream_t {
+        // SAFETY: new's contract; nginx changes the structure only between our callbacks.
+        unsafe { &*self.raw }
+    }
+
+    fn connection(&self) -> Option<&'r ngx_connection_t> {
+        // SAFETY: nginx sets the pointer to NULL when it closes the connection
+        // (ngx_http_upstream_next, ngx_http_upstream_finalize_request).
+        unsafe { self.get().peer.connection.as_ref() }
+    }
+
+    fn state(&self) -> Option<&'r State> {
+        // SAFETY: u->state points into r->upstream_states since the last push, or is NULL.
+        unsafe { self.get().state.cast::<State>().as_ref() }
+    }
+
+    /// Whether a peer has been asked for since the last redirect.
+    pub(crate) fn has_begun(self) -> bool {
+        self.state().is_some_and(|state| !state.is_separator())
+    }
+
+    /// Milliseconds since the current attempt began (ngx_http_upstream_connect).
+    pub(crate) fn elapsed_ms(self) -> u64 {
+        // SAFETY: a plain counter that nginx updates once per turn of the event loop.
+        let now = unsafe { ngx_current_msec };
+        now.wrapping_sub(self.get().start_time) as u64
+    }
+
+    /// The address that was tried last, as in `$upstream_addr`; the upstream's name when none
+    /// could be chosen; empty before that.
+    pub(crate) fn address(self) -> &'r [u8] {
+        // SAFETY: nginx prints this name in its own error context (ngx_http_log_error_handler).
+        unsafe { text::bytes_at(self.get().peer.name) }
+    }
+
+    /// The upstream block, or the host of an implicit or variable upstream.
+    pub(crate) fn name(self) -> &'r [u8] {
+        // SAFETY: configuration lives as long as its requests; `resolved` is in the request's pool.
+        unsafe {
+            let u = self.get();
+            if let Some(block) = u.upstream.as_ref() {
+                text::bytes(block.host)
+            } else if let Some(resolved) = u.resolved.as_ref() {
+                text::bytes(resolved.host)
+            } else {
+                (*u.conf).upstream.as_ref().map_or(&[], |block| text::bytes(block.host))
+            }
+        }
+    }
+
+    /// Which of nginx's proxying modules this is.
+    pub(crate) fn protocol(self) -> Protocol {
+        // SAFETY: u->conf is set by every handler before it starts the upstream.
+        Protocol::from_module(unsafe { text::bytes((*self.get().conf).module) })
+    }
+
+    /// The address family, from the text that nginx made of the address (ngx_sock_ntop).
+    pub(crate) fn family(address: &[u8]) -> Family {
+        match address {
+            [] => Family::None,
+            [b'u', b'n', b'i', b'x', b':', ..] => Family::Unix,
+            [b'[', ..] => Family::Inet6,
+            [..] => Family::Inet,
+        }
+    }
+
+    /// The configured `server` argument behind `address`, with its port; empty when that is not
+    /// certain (two servers that resolved to one address).
+    pub(crate) fn server(self, address: &[u8]) -> Box<[u8]> {
+        let u = self.get();
+        // SAFETY: as in `name`.
+        let (block, resolved) = unsafe { (u.upstream.as_ref(), u.resolved.as_ref()) };
+        match (block, resolved) {
+            (Some(block), _) if block.servers.is_null() => implicit(block),
+            // SAFETY: as in `name`.
+            (Some(block), _) => unsafe { configured(block, u.peer.name, address) }
+                .map_or_else(Box::default, with_port),
+            // SAFETY: as in `name`.
+            (None, Some(resolved)) => {
+                host_and_port(unsafe { text::bytes(resolved.host) }, resolved.port)
+            }
+            (None, None) => Box::default(),
+        }
+    }
+
+    /// nginx's state at this moment.
+    pub(crate) fn observation(self) -> Observation {
+        let u = self.get();
+        // SAFETY: u->conf is set by every handler before it starts the upstream.
+        let conf = unsafe { &*u.conf };
+        let state = self.state().filter(|state| !state.is_separator());
+        let connection = self.connection();
+        let io = |event: fn(&ngx_connection_t) -> *mut ngx_event_t| {
+            connection.map_or_else(Io::default, |connection| flags(event(connection)))
+        };
+        Observation {
+            protocol: self.protocol(),
+            family: Self::family(self.address()),
+            resolver_state: self.resolver_state(),
+            connection: connection.is_some(),
+            tls: connection.map_or(Tls::Plain, tls),
+            tls_wanted: u.ssl() != 0,
+            verify_result: connection.map_or(0, verify_result),
+            request_sent: u.request_sent() != 0,
+            request_body_sent: u.request_body_sent() != 0,
+            header_sent: u.header_sent() != 0,
+            connected: state.is_some_and(|state| state.0.connect_time != UNSET),
+            header_read: state.is_some_and(State::has_header),
+            reused: u.peer.cached() != 0,
+            upgraded: u.upgrade() != 0,
+            read: io(|connection| connection.read),
+            write: io(|connection| connection.write),
+            bytes_received: state.map_or(0, State::bytes_received),
+            bytes_sent: connection
+                .map_or(0, |connection| u64::try_from(connection.sent).unwrap_or(0)),
+            buffer_full: !u.buffer.start.is_null() && u.buffer.last == u.buffer.end,
+            status: u16::try_from(u.headers_in.status_n).unwrap_or(0),
+            peers: self.peers(),
+            connect_timeout_ms: conf.connect_timeout as u64,
+            send_timeout_ms: conf.send_timeout as u64,
+            read_timeout_ms: conf.read_timeout as u64,
+            buffer_size: conf.buffer_size as u64,
+            worker_connections: cycle::connections().limit,
+            file_limit: system::open_file_limit().unwrap_or(0),
+        }
+    }
+
+    fn resolver_state(&self) -> Option<u16> {
+        // SAFETY: u->resolved->ctx is NULL or the lookup that nginx is waiting for or handling
+        // (ngx_http_upstream_resolve_handler frees it and sets NULL afterwards).
+        let state = unsafe { (*self.get().resolved.as_ref()?.ctx.as_ref()?).state };
+        u16::try_from(state).ok()
+    }
+
+    /// Only when no server has been chosen: the walk takes the servers' lock, which nginx does
+    /// not hold at the moment when it says "no live upstreams" (ngx_http_upstream_connect).
+    fn peers(&self) -> Option<diagnosis::Peers> {
+        let u = self.get();
+        let unchosen = u.peer.sockaddr.is_null() && u.peer.connection.is_null();
+        // SAFETY: u->upstream is a configured upstream.
+        (unchosen && !u.upstream.is_null()).then(|| unsafe { peers::count(u.upstream) }).flatten()
+    }
+
+    /// Whether the client and the upstream talk through an upgraded connection.
+    pub(crate) fn is_upgraded(self) -> bool {
+        self.get().upgrade() != 0
+    }
+
+    /// An upgraded connection on which nginx waited in vain for the upstream.
+    pub(crate) fn upgraded_timed_out(self) -> bool {
+        self.is_upgraded()
+            && self.connection().is_some_and(|connection| {
+                flags(connection.read).timed_out || flags(connection.write).timed_out
+            })
+    }
+
+    /// Has nginx's verdict on the end of this upstream reported to `observe::ended`.
+    pub(crate) fn watch_end(self, request: Request<'_>, record: &RefCell<Record>) {
+        // SAFETY: new's contract; no reference to the structure is held here.
+        let slot = unsafe { &mut (*self.raw).finalize_request };
+        let Some(original) = *slot else { return };
+        if !core::ptr::fn_addr_eq(original, entry::FINALIZE) {
+            record.borrow_mut().keep_finalizer(request.id(), original);
+            *slot = Some(entry::FINALIZE);
+        }
+    }
+}
+
+fn flags(event: *mut ngx_event_t) -> Io {
+    // SAFETY: a connection's events are allocated for the life of the worker
+    // (ngx_event_process_init).
+    let event = unsafe { &*event };
+    Io { timed_out: event.timedout() != 0, eof: event.eof() != 0, error: event.error() != 0 }
+}
+
+#[cfg(ngx_feature = "ssl")]
+fn tls(connection: &ngx_connection_t) -> Tls {
+    // SAFETY: c->ssl is NULL or lives in the connection's pool (ngx_ssl_create_connection).
+    match unsafe { connection.ssl.as_ref() } {
+        None => Tls::Plain,
+        Some(ssl) if ssl.handshaked() != 0 => Tls::Established,
+        Some(_) => Tls::Handshaking,
+    }
+}
+
+#[cfg(ngx_feature = "ssl")]
+fn verify_result(connection: &ngx_connection_t) -> i64 {
+    match tls(connection) {
+        // SAFETY: c->ssl is not NULL then, and its SSL object lives until ngx_ssl_shutdown.
+        Tls::Established => unsafe {
+            nginx_sys::SSL_get_verify_result((*connection.ssl).connection)
+        },
+        Tls::Plain | Tls::Handshaking => 0,
+    }
+}
+
+#[cfg(not(ngx_feature = "ssl"))]
+fn tls(_: &ngx_connection_t) -> Tls {
+    Tls::Plain
+}
+
+#[cfg(not(ngx_feature = "ssl"))]
+fn verify_result(_: &ngx_connection_t) -> i64 {
+    0
+}
+
+/// An upstream that `proxy_pass` made by itself is its own only server.
+fn implicit(block: &ngx_http_upstream_srv_conf_t) -> Box<[u8]> {
+    // SAFETY: configuration lives as long as its requests.
+    host_and_port(unsafe { text::bytes(block.host) }, block.port)
+}
+
+/// The `server` whose address is `name`: the very string that nginx made when it parsed the
+/// configuration, or a copy of it in a shared zone.
+///
+/// # Safety
+/// `block` must be a configured upstream with servers, `name` NULL or its chosen peer's name.
+unsafe fn configured<'c>(
+    block: &'c ngx_http_upstream_srv_conf_t,
+    name: *const ngx_str_t,
+    address: &[u8],
+) -> Option<&'c [u8]> {
+    // SAFETY: ngx_http_upstream creates this array of ngx_http_upstream_server_t.
+    let servers = unsafe { (*block.servers).as_slice::<ngx_http_upstream_server_t>() };
+    let addresses = servers.iter().flat_map(|server| {
+        let addresses = if server.addrs.is_null() {
+            &[]
+        } else {
+            // SAFETY: naddrs addresses, made by ngx_parse_url.
+            unsafe { core::slice::from_raw_parts(server.addrs, server.naddrs) }
+        };
+        addresses.iter().map(move |address| (server.name, address.name))
+    });
+    // SAFETY: the caller's contract.
+    let chosen = unsafe { name.as_ref() }.map(|name| name.data);
+    let mut same = None;
+    for (server, candidate) in addresses {
+        // SAFETY: configuration lives as long as its requests.
+        let (server, text) = unsafe { (text::bytes(server), text::bytes(candidate)) };
+        if chosen == Some(candidate.data) {
+            return Some(server);
+        }
+        if text == address {
+            if same.is_some_and(|other| other != server) {
+                return None;
+            }
+            same = Some(server);
+        }
+    }
+    same
+}
+
+/// `server app;` means port 80.
+fn with_port(server: &[u8]) -> Box<[u8]> {
+    let host_end = server.iter().rposition(|byte| *byte == b']').unwrap_or(0);
+    let has_port = server.get(host_end..).is_some_and(|rest| rest.contains(&b':'));
+    if has_port { server.into() } else { [server, DEFAULT_PORT].concat().into() }
+}
+
+fn host_and_port(host: &[u8], port: nginx_sys::in_port_t) -> Box<[u8]> {
+    if port == 0 { host.into() } else { [host, format!(":{port}").as_bytes()].concat().into() }
+}

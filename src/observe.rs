@@ -1,0 +1,185 @@
+//! nginx's words and state at the moment of a failure → an attempt on the request's record.
+//!
+//! Most failures have an error-log line; [`message`] sees it. The silent ones (a status that made
+//! nginx try the next server, an upstream's own 5xx, a client that left) are read off
+//! `r->upstream_states` by [`reconcile`] and [`finish`].
+
+use diagnosis::{Attempt, Cause, Verdict};
+
+use crate::ffi::{Request, State, Upstream};
+use crate::headroom;
+use crate::record::Key;
+
+/// Status with which nginx notes that the client closed the connection.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// What ngx_http_upstream_finalize_request is told when nothing failed,
+const OK: isize = 0;
+/// when the client was too slow to read,
+const REQUEST_TIME_OUT: isize = 408;
+/// when it left,
+const CLIENT_CLOSED: isize = 499;
+/// and when the upstream was too slow.
+const GATEWAY_TIME_OUT: isize = 504;
+
+/// Notes what nginx has just logged for `request`, when it says how an upstream attempt failed.
+///
+/// `words` is nginx's own message without the context that follows it.
+pub(crate) fn message(request: Request<'_>, words: &[u8]) {
+    let Some(upstream) = request.upstream() else { return };
+    let observation = upstream.observation();
+    let address = upstream.address();
+    let Some(verdict) = diagnosis::diagnose(words, address, &observation) else { return };
+    let (index, began) = current_try(request, upstream);
+    let key = Key { owner: request.id(), index };
+    let Some(record) = request.record_or_create() else { return };
+    if record.borrow().knows(key) {
+        return;
+    }
+    let tried = address_of(verdict, address);
+    let attempt = Attempt {
+        message: words.into(),
+        ms: began.then(|| upstream.elapsed_ms()),
+        status: observation.status,
+        bytes_received: observation.bytes_received,
+        reused: observation.reused,
+        ..attempt(verdict, upstream, tried)
+    };
+    record.borrow_mut().push(key, request.is_background(), attempt);
+    if verdict.pending {
+        upstream.watch_end(request, record);
+    }
+}
+
+/// nginx ends the upstream of `request` with `rc`: confirms or forgets what was pending.
+pub(crate) fn ended(request: Request<'_>, rc: isize) {
+    let Some(record) = request.record() else { return };
+    let failed = !matches!(rc, OK | REQUEST_TIME_OUT | CLIENT_CLOSED);
+    if rc == GATEWAY_TIME_OUT && request.upstream().is_some_and(Upstream::upgraded_timed_out) {
+        upgraded_timeout(request);
+    }
+    record.borrow_mut().settle(request.id(), failed);
+}
+
+/// An idle websocket that nginx closed: logged at info level only, so state has to tell.
+fn upgraded_timeout(request: Request<'_>) {
+    message(request, b"upstream timed out (110: Connection timed out)");
+}
+
+/// Finds the failures that nginx did not log, and marks the attempts that were followed by
+/// another one.
+pub(crate) fn reconcile(request: Request<'_>) {
+    let states = request.states();
+    for (index, state) in states.iter().enumerate() {
+        if state.is_separator() {
+            continue;
+        }
+        let moved_on = states.get(index.saturating_add(1)).is_some_and(|next| !next.is_separator());
+        let key = Key { owner: request.id(), index };
+        if let Some(record) = request.record() {
+            let mut record = record.borrow_mut();
+            if record.knows(key) {
+                if moved_on {
+                    record.retried(key);
+                }
+                continue;
+            }
+        }
+        if let Some(verdict) = silent_failure(state, moved_on) {
+            note_silent(request, key, state, verdict, moved_on);
+        }
+    }
+}
+
+/// The verdict on an attempt that has no message, from its state alone.
+fn silent_failure(state: &State, moved_on: bool) -> Option<Verdict> {
+    if state.has_header() {
+        (moved_on || state.status() >= 500).then(|| diagnosis::from_status(state.status()))
+    } else {
+        // Set by ngx_http_upstream_next when it gives an attempt up.
+        matches!(state.status(), 502 | 504).then(|| diagnosis::unexplained(state.status()))
+    }
+}
+
+fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, retried: bool) {
+    let Some(upstream) = request.upstream() else { return };
+    let Some(record) = request.record_or_create() else { return };
+    let own = verdict.cause == Cause::UpstreamStatus;
+    let attempt = Attempt {
+        ms: state.ms(),
+        status: if own { state.status() } else { 0 },
+        bytes_received: state.bytes_received(),
+        retried,
+        ..attempt(verdict, upstream, state.address())
+    };
+    record.borrow_mut().push(key, request.is_background(), attempt);
+}
+
+/// The last look, in the log phase: by now it is known whether the client waited.
+pub(crate) fn finish(request: Request<'_>) {
+    reconcile(request);
+    if request.status() == CLIENT_CLOSED_REQUEST {
+        client_closed(request);
+    }
+}
+
+/// The client left while an attempt, or the lookup before it, was under way.
+fn client_closed(request: Request<'_>) {
+    let Some(upstream) = request.upstream() else { return };
+    let (index, began) = current_try(request, upstream);
+    let key = Key { owner: request.id(), index };
+    let Some(record) = request.record_or_create() else { return };
+    if record.borrow().knows(key) {
+        return;
+    }
+    let state = request.states().last().filter(|_| began);
+    let attempt = Attempt {
+        ms: state.and_then(|state| state.ms()),
+        bytes_received: state.map_or(0, |state| state.bytes_received()),
+        ..attempt(
+            diagnosis::client_closed(),
+            upstream,
+            state.map_or(&[][..], |state| state.address()),
+        )
+    };
+    record.borrow_mut().push(key, request.is_background(), attempt);
+}
+
+/// Index of the try that `upstream` is at, and whether it has begun (a peer was asked for).
+fn current_try(request: Request<'_>, upstream: Upstream<'_>) -> (usize, bool) {
+    let tries = request.states().len();
+    if upstream.has_begun() { (tries.saturating_sub(1), true) } else { (tries, false) }
+}
+
+/// Before a peer is chosen, `u->peer.name` holds the upstream's name or nothing.
+fn address_of(verdict: Verdict, address: &[u8]) -> &[u8] {
+    match verdict.phase {
+        diagnosis::Phase::Resolve | diagnosis::Phase::Select => &[],
+        diagnosis::Phase::Connect
+        | diagnosis::Phase::Handshake
+        | diagnosis::Phase::Send
+        | diagnosis::Phase::Header
+        | diagnosis::Phase::Body
+        | diagnosis::Phase::Local
+        | diagnosis::Phase::Client => address,
+    }
+}
+
+/// What is the same for every kind of failure.
+fn attempt(verdict: Verdict, upstream: Upstream<'_>, address: &[u8]) -> Attempt {
+    Attempt {
+        verdict,
+        protocol: upstream.protocol(),
+        family: Upstream::family(address),
+        upstream: upstream.name().into(),
+        server: upstream.server(address),
+        address: address.into(),
+        message: Box::default(),
+        ms: None,
+        status: 0,
+        bytes_received: 0,
+        reused: false,
+        retried: false,
+        headroom: headroom::now(),
+    }
+}

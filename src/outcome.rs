@@ -1,0 +1,61 @@
+//! What became of the request as a whole.
+
+use diagnosis::{Attempt, Cause, Outcome, Phase};
+
+use crate::ffi::Request;
+use crate::record::{Key, Record};
+
+/// Outcome of the main request `main`, whose failures are in `record`; `None` without failures.
+pub(crate) fn outcome(main: Request<'_>, record: &Record) -> Option<Outcome> {
+    let (attempt, key, background) = record.decisive()?;
+    Some(if attempt.verdict.cause == Cause::ClientClosed {
+        Outcome::Aborted
+    } else if attempt.verdict.phase == Phase::Body {
+        Outcome::Truncated
+    } else if attempt.retried {
+        Outcome::Recovered
+    } else if key.owner == main.id() {
+        of_main(main, attempt, key)
+    } else {
+        of_subrequest(main, attempt, background)
+    })
+}
+
+/// The last failure was one of the main request's own upstreams.
+fn of_main(main: Request<'_>, attempt: &Attempt, key: Key) -> Outcome {
+    // After an error_page to another upstream there is a later attempt, and it did not fail.
+    let answered_later =
+        main.states().iter().skip(key.index.saturating_add(1)).any(|state| !state.is_separator());
+    if answered_later || main.served_stale() {
+        Outcome::Recovered
+    } else if passed_on(main, attempt) {
+        Outcome::UpstreamError
+    } else {
+        Outcome::Failed
+    }
+}
+
+/// Whether the client got what the upstream said: its status, not a page that nginx made instead.
+fn passed_on(main: Request<'_>, attempt: &Attempt) -> bool {
+    match attempt.verdict.cause {
+        Cause::UpstreamStatus => {
+            main.error_status() == 0 && main.response_status() == attempt.status
+        }
+        // Taken for HTTP/0.9: the bytes went to the client as they came.
+        Cause::ProtocolMismatch => main.error_status() == 0 && main.response_status() == 200,
+        _ => false,
+    }
+}
+
+/// The main response went its own way; its status tells whether the subrequest mattered.
+fn of_subrequest(main: Request<'_>, attempt: &Attempt, background: bool) -> Outcome {
+    if main.status() >= 500 {
+        Outcome::Failed
+    } else if background {
+        Outcome::Recovered
+    } else if attempt.verdict.cause == Cause::UpstreamStatus {
+        Outcome::UpstreamError
+    } else {
+        Outcome::Failed
+    }
+}

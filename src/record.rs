@@ -1,0 +1,111 @@
+//! What went wrong in one main request, its redirects and its subrequests.
+
+use diagnosis::Attempt;
+
+use crate::ffi::Finalizer;
+
+/// Attempts kept per request. More only happen with long `proxy_next_upstream` lists or many
+/// subrequests; the header shows far fewer, so the rest is counted.
+const MAX_ATTEMPTS: usize = 32;
+
+/// Which try of which request an attempt was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Key {
+    /// Identity of the (sub)request; never dereferenced.
+    pub(crate) owner: usize,
+    /// Index into that request's `upstream_states`.
+    pub(crate) index: usize,
+}
+
+/// A failed attempt and whose it was.
+struct Entry {
+    key: Key,
+    /// The request was a background one (mirror, cache update): nobody waits for its response.
+    background: bool,
+}
+
+/// Everything known about the failures of one main request.
+#[derive(Default)]
+pub(crate) struct Record {
+    attempts: Vec<Attempt>,
+    entries: Vec<Entry>,
+    /// Body-phase failures that nginx has logged and not yet acted on.
+    pending: Vec<(Key, bool, Attempt)>,
+    finalizers: Vec<(usize, Finalizer)>,
+    dropped: u32,
+}
+
+impl Record {
+    /// The failed attempts, oldest first.
+    pub(crate) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// Failed attempts that were counted only.
+    pub(crate) fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
+    /// Whether nothing has failed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
+    /// Whether this try is already known, confirmed or not.
+    pub(crate) fn knows(&self, key: Key) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+            || self.pending.iter().any(|(pending, ..)| *pending == key)
+    }
+
+    /// Adds a failure. One that is `pending` counts only once [`Record::settle`] confirms it.
+    pub(crate) fn push(&mut self, key: Key, background: bool, attempt: Attempt) {
+        if self.attempts.len() >= MAX_ATTEMPTS || self.pending.len() >= MAX_ATTEMPTS {
+            self.dropped = self.dropped.saturating_add(1);
+        } else if attempt.verdict.pending {
+            self.pending.push((key, background, attempt));
+        } else {
+            self.attempts.push(attempt);
+            self.entries.push(Entry { key, background });
+        }
+    }
+
+    /// nginx has ended the upstream of `owner`: its pending failures were real, or were noise.
+    pub(crate) fn settle(&mut self, owner: usize, failed: bool) {
+        let (ended, waiting) =
+            std::mem::take(&mut self.pending).into_iter().partition(|(key, ..)| key.owner == owner);
+        self.pending = waiting;
+        let ended: Vec<(Key, bool, Attempt)> = ended;
+        for (key, background, mut attempt) in ended.into_iter().filter(|_| failed) {
+            attempt.verdict.pending = false;
+            self.push(key, background, attempt);
+        }
+    }
+
+    /// nginx went on to another attempt after this one.
+    pub(crate) fn retried(&mut self, key: Key) {
+        for (entry, attempt) in self.entries.iter().zip(&mut self.attempts) {
+            attempt.retried |= entry.key == key;
+        }
+    }
+
+    /// The last failed attempt that somebody waited for, or else the last one of all.
+    pub(crate) fn decisive(&self) -> Option<(&Attempt, Key, bool)> {
+        let all = || self.entries.iter().zip(&self.attempts).rev();
+        let waited = all().find(|(entry, _)| !entry.background);
+        waited
+            .or_else(|| all().next())
+            .map(|(entry, attempt)| (attempt, entry.key, entry.background))
+    }
+
+    /// Keeps what `u->finalize_request` of `owner` was before it was watched.
+    pub(crate) fn keep_finalizer(&mut self, owner: usize, original: Finalizer) {
+        self.finalizers.retain(|(of, _)| *of != owner);
+        self.finalizers.push((owner, original));
+    }
+
+    /// Takes it back.
+    pub(crate) fn take_finalizer(&mut self, owner: usize) -> Option<Finalizer> {
+        let at = self.finalizers.iter().position(|(of, _)| *of == owner)?;
+        Some(self.finalizers.swap_remove(at).1)
+    }
+}

@@ -1,0 +1,83 @@
+//! The variables: each reads the record when it is asked, and formats what it was asked for.
+
+use std::borrow::Cow;
+
+use diagnosis::{Attempt, Diagnosis, Headroom};
+
+use crate::emit;
+use crate::ffi::Request;
+use crate::observe;
+
+/// What all names begin with.
+pub(crate) const PREFIX: &str = "upstream_diagnosis";
+
+/// A variable: what follows the prefix in its name, and how to write it.
+pub(crate) struct Variable {
+    pub(crate) suffix: &'static str,
+    /// The value; `None` is nginx's "not found".
+    write: fn(&Diagnosis<'_>, &Attempt) -> Option<Vec<u8>>,
+    /// The value while nothing has failed.
+    otherwise: Option<&'static [u8]>,
+}
+
+/// All of them; the scalars speak of the last failed attempt.
+pub(crate) static VARIABLES: [Variable; 15] = [
+    scalar("", |d, _| text(diagnosis::field::full(&[], d))),
+    scalar("_cause", |_, attempt| text(attempt.verdict.cause.token())),
+    scalar("_phase", |_, attempt| text(attempt.verdict.phase.token())),
+    scalar("_outcome", |d, _| text(d.outcome.token())),
+    scalar("_server", |_, attempt| bytes(&attempt.server)),
+    scalar("_address", |_, attempt| bytes(&attempt.address)),
+    scalar("_errno", |_, attempt| text(attempt.verdict.errno?.name()?)),
+    scalar("_limit", |_, attempt| text(attempt.verdict.limit?.to_string())),
+    scalar("_advice", |_, attempt| text(diagnosis::advice::sentence(attempt))),
+    scalar("_attempts", |d, _| number(d.attempts.len() as u64 + u64::from(d.dropped))),
+    scalar("_fd_free", |_, attempt| headroom(attempt, |headroom| headroom.fd_free)),
+    scalar("_fd_limit", |_, attempt| headroom(attempt, |headroom| headroom.fd_limit)),
+    scalar("_conn_free", |_, attempt| headroom(attempt, |headroom| headroom.conn_free)),
+    scalar("_conn_limit", |_, attempt| headroom(attempt, |headroom| headroom.conn_limit)),
+    Variable {
+        suffix: "_json",
+        write: |d, _| Some(diagnosis::json::object(d)),
+        // Never empty: a log_format may put it into an object without a test.
+        otherwise: Some(b"null"),
+    },
+];
+
+/// The value of `variable` for `request`, or for the main request if it is a subrequest.
+pub(crate) fn evaluate(request: Request<'_>, variable: &Variable) -> Option<Cow<'static, [u8]>> {
+    let main = request.main();
+    if main.loc_conf().is_enabled() {
+        observe::reconcile(main);
+    }
+    let otherwise = || variable.otherwise.map(Cow::Borrowed);
+    let Some(record) = main.record() else { return otherwise() };
+    let record = record.borrow();
+    match emit::diagnosis(main, &record).zip(record.attempts().last()) {
+        Some((diagnosis, last)) => (variable.write)(&diagnosis, last).map(Cow::Owned),
+        None => otherwise(),
+    }
+}
+
+const fn scalar(
+    suffix: &'static str,
+    write: fn(&Diagnosis<'_>, &Attempt) -> Option<Vec<u8>>,
+) -> Variable {
+    Variable { suffix, write, otherwise: None }
+}
+
+fn text(value: impl Into<String>) -> Option<Vec<u8>> {
+    Some(value.into().into_bytes())
+}
+
+fn bytes(value: &[u8]) -> Option<Vec<u8>> {
+    (!value.is_empty()).then(|| value.to_vec())
+}
+
+fn number(value: u64) -> Option<Vec<u8>> {
+    text(value.to_string())
+}
+
+fn headroom(attempt: &Attempt, part: fn(&Headroom) -> u64) -> Option<Vec<u8>> {
+    number(part(attempt.headroom.as_ref()?))
+}
