@@ -22,10 +22,7 @@ fi
 apt update || echo "apt-get update failed, going on with the lists that are here"
 apt install -y --no-install-recommends "$@"
 
-if [ -z "$had_nginx" ] && dpkg-query -W nginx >/dev/null 2>&1; then
+if [ -z "$had_nginx" ] && command -v nginx >/dev/null && command -v systemctl >/dev/null; then
     # Nor shall the next boot start an nginx that nobody but this build asked for.
-    if command -v systemctl >/dev/null; then
-        systemctl --quiet disable nginx || true
-    fi
-    echo "installed nginx; it is not running and will not start at boot"
+    systemctl --quiet disable nginx || true
 fi
