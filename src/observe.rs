@@ -15,6 +15,8 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// What ngx_http_upstream_finalize_request is told when nothing failed,
 const OK: isize = 0;
+/// when the request was terminated for another reason (NGX_DONE, ngx_http_upstream_cleanup),
+const TORN_DOWN: isize = -4;
 /// when the client was too slow to read,
 const REQUEST_TIME_OUT: isize = 408;
 /// when it left,
@@ -54,7 +56,7 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
 /// nginx ends the upstream of `request` with `rc`: confirms or forgets what was pending.
 pub(crate) fn ended(request: Request<'_>, rc: isize) {
     let Some(record) = request.record() else { return };
-    let failed = !matches!(rc, OK | REQUEST_TIME_OUT | CLIENT_CLOSED);
+    let failed = !matches!(rc, OK | TORN_DOWN | REQUEST_TIME_OUT | CLIENT_CLOSED);
     if rc == GATEWAY_TIME_OUT && request.upstream().is_some_and(Upstream::upgraded_timed_out) {
         upgraded_timeout(request);
     }
@@ -70,6 +72,12 @@ fn upgraded_timeout(request: Request<'_>) {
 /// another one.
 pub(crate) fn reconcile(request: Request<'_>) {
     let states = request.states();
+    // Nearly every request: one attempt, and it went well.
+    if let [only] = states
+        && only.status() < 500
+    {
+        return;
+    }
     for (index, state) in states.iter().enumerate() {
         if state.is_separator() {
             continue;
@@ -117,10 +125,11 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
 
 /// The last look, in the log phase: by now it is known whether the client waited.
 pub(crate) fn finish(request: Request<'_>) {
-    reconcile(request);
+    // First, as the attempt that the client did not wait for must not be taken for a failed one.
     if request.status() == CLIENT_CLOSED_REQUEST {
         client_closed(request);
     }
+    reconcile(request);
 }
 
 /// The client left while an attempt, or the lookup before it, was under way.

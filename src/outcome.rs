@@ -36,15 +36,15 @@ fn of_main(main: Request<'_>, attempt: &Attempt, key: Key) -> Outcome {
 }
 
 /// Whether the client got what the upstream said: its status, not a page that nginx made instead.
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other cause lets a response through")]
 fn passed_on(main: Request<'_>, attempt: &Attempt) -> bool {
-    match attempt.verdict.cause {
-        Cause::UpstreamStatus => {
-            main.error_status() == 0 && main.response_status() == attempt.status
-        }
+    let status = match attempt.verdict.cause {
+        Cause::UpstreamStatus => attempt.status,
         // Taken for HTTP/0.9: the bytes went to the client as they came.
-        Cause::ProtocolMismatch => main.error_status() == 0 && main.response_status() == 200,
-        _ => false,
-    }
+        Cause::ProtocolMismatch => 200,
+        _ => return false,
+    };
+    main.error_status() == 0 && main.response_status() == status
 }
 
 /// The main response went its own way; its status tells whether the subrequest mattered.

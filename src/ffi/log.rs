@@ -50,7 +50,7 @@ fn without_prefix(line: &[u8]) -> Option<&[u8]> {
 ///
 /// # Safety
 /// As [`message`].
-unsafe fn without_context<'a>(main: *mut ngx_http_request_t, line: &'a [u8]) -> &'a [u8] {
+unsafe fn without_context(main: *mut ngx_http_request_t, line: &[u8]) -> &[u8] {
     // SAFETY: a live request has its connection and that its log (ngx_http_init_connection).
     let (client, action) = unsafe {
         let connection = (*main).connection;

@@ -86,8 +86,8 @@ fn counted_by_reading() -> Option<u64> {
 /// Number of `struct linux_dirent64` in `block`: their length is a native u16 at offset 16.
 fn entry_count(mut block: &[u8]) -> u64 {
     let mut count = 0_u64;
-    while let Some(length) = block.get(16..18) {
-        let length = usize::from(u16::from_ne_bytes([length[0], length[1]]));
+    while let Some(&[low, high]) = block.get(16..18) {
+        let length = usize::from(u16::from_ne_bytes([low, high]));
         let Some(rest) = block.get(length..).filter(|_| length > 0) else { break };
         count = count.saturating_add(1);
         block = rest;

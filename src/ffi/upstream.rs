@@ -108,8 +108,8 @@ impl<'r> Upstream<'r> {
             // SAFETY: as in `name`.
             (Some(block), _) => unsafe { configured(block, u.peer.name, address) }
                 .map_or_else(Box::default, with_port),
-            // SAFETY: as in `name`.
             (None, Some(resolved)) => {
+                // SAFETY: as in `name`.
                 host_and_port(unsafe { text::bytes(resolved.host) }, resolved.port)
             }
             (None, None) => Box::default(),
@@ -161,7 +161,7 @@ impl<'r> Upstream<'r> {
     fn resolver_state(&self) -> Option<u16> {
         // SAFETY: u->resolved->ctx is NULL or the lookup that nginx is waiting for or handling
         // (ngx_http_upstream_resolve_handler frees it and sets NULL afterwards).
-        let state = unsafe { (*self.get().resolved.as_ref()?.ctx.as_ref()?).state };
+        let state = unsafe { self.get().resolved.as_ref()?.ctx.as_ref()?.state };
         u16::try_from(state).ok()
     }
 
