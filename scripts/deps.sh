@@ -26,7 +26,7 @@ has_libclang() {
 for group in "$@"; do
     case $group in
         build)
-            have cargo || die "missing: Rust 1.85 or later (https://rustup.rs)"
+            have cargo || die "missing: Rust (https://rustup.rs)"
             have cc || lacks gcc
             has_libclang || lacks libclang-dev
             includes crypt.h || lacks libc6-dev
