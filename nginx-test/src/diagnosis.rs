@@ -1,0 +1,195 @@
+//! `$upstream_diagnosis_json`, read by an independent parser and checked against the contract.
+
+use serde_json::{Map, Value};
+
+/// The contract's outcomes.
+pub const OUTCOMES: [&str; 5] = ["failed", "recovered", "upstream_error", "truncated", "aborted"];
+
+/// The contract's phases.
+pub const PHASES: [&str; 9] =
+    ["resolve", "select", "connect", "handshake", "send", "header", "body", "local", "client"];
+
+/// The contract's causes, copied from it on purpose: the module's own table must not vouch for
+/// itself.
+pub const CAUSES: [&str; 51] = [
+    "dns_not_found",
+    "dns_server_failure",
+    "dns_refused",
+    "dns_error",
+    "dns_timeout",
+    "resolver_missing",
+    "upstream_invalid",
+    "no_live_peers",
+    "peers_at_limit",
+    "peers_empty",
+    "connection_refused",
+    "connection_reset",
+    "connection_timeout",
+    "host_unreachable",
+    "network_unreachable",
+    "connection_denied",
+    "unix_socket_missing",
+    "unix_socket_refused",
+    "unix_socket_denied",
+    "listen_queue_full",
+    "ephemeral_ports_exhausted",
+    "local_bind_failed",
+    "fd_exhausted",
+    "worker_connections_exhausted",
+    "connect_failed",
+    "tls_handshake_timeout",
+    "tls_handshake_closed",
+    "tls_protocol_error",
+    "tls_alert",
+    "tls_peer_plaintext",
+    "tls_certificate_untrusted",
+    "tls_certificate_expired",
+    "tls_certificate_name_mismatch",
+    "tls_client_certificate_required",
+    "tls_configuration_error",
+    "send_timeout",
+    "send_reset",
+    "keepalive_stale",
+    "closed_before_header",
+    "reset_before_header",
+    "header_timeout",
+    "header_too_big",
+    "header_invalid",
+    "protocol_mismatch",
+    "stream_reset",
+    "body_truncated",
+    "body_reset",
+    "body_timeout",
+    "body_invalid",
+    "upstream_status",
+    "disk_full",
+];
+const MORE_CAUSES: [&str; 4] = ["disk_failed", "client_closed", "internal_error", "other"];
+
+/// The whole object of one request.
+#[derive(Debug, Clone)]
+pub struct Diagnosis {
+    /// `failed`, `recovered` …
+    pub outcome: String,
+    /// The last failed attempt's cause.
+    pub cause: String,
+    /// The last failed attempt's phase.
+    pub phase: String,
+    /// What the client got; 0 when it got nothing.
+    pub status: u64,
+    /// One sentence.
+    pub advice: String,
+    /// Every failed attempt, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// The object itself, for members without a field here.
+    pub raw: Value,
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The cause's token.
+    pub cause: String,
+    /// The phase's token.
+    pub phase: String,
+    /// The attempt's object.
+    pub raw: Map<String, Value>,
+}
+
+impl Diagnosis {
+    /// Reads the object and holds it against the contract; None for `null`.
+    pub fn read(value: &Value) -> Option<Self> {
+        if value.is_null() {
+            return None;
+        }
+        assert_eq!(value["v"], 1, "version of {value}");
+        let diagnosis = Self {
+            outcome: text(value, "outcome"),
+            cause: text(value, "cause"),
+            phase: text(value, "phase"),
+            status: value["status"].as_u64().unwrap_or_else(|| panic!("status of {value}")),
+            advice: text(value, "advice"),
+            attempts: value["attempts"].as_array().expect("attempts").iter().map(attempt).collect(),
+            raw: value.clone(),
+        };
+        diagnosis.check();
+        Some(diagnosis)
+    }
+
+    /// The only attempt; any other number fails the test.
+    pub fn attempt(&self) -> &Attempt {
+        assert_eq!(self.attempts.len(), 1, "one attempt expected in {}", self.raw);
+        &self.attempts[0]
+    }
+
+    /// The causes of all attempts, oldest first.
+    pub fn causes(&self) -> Vec<&str> {
+        self.attempts.iter().map(|attempt| attempt.cause.as_str()).collect()
+    }
+
+    fn check(&self) {
+        let shown = &self.raw;
+        assert!(OUTCOMES.contains(&self.outcome.as_str()), "outcome of {shown}");
+        let last = self.attempts.last().unwrap_or_else(|| panic!("no attempts in {shown}"));
+        assert_eq!((&self.cause, &self.phase), (&last.cause, &last.phase), "last of {shown}");
+        assert!(!self.advice.is_empty(), "no advice in {shown}");
+        assert!(!self.advice.contains(['{', '}']), "unfilled advice in {shown}");
+        let recovered = self.attempts.iter().all(|attempt| attempt.flag("retried"));
+        if recovered {
+            assert_eq!(self.outcome, "recovered", "every attempt was retried in {shown}");
+        }
+    }
+}
+
+impl Attempt {
+    /// A string member; another type fails the test.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.raw.get(name).map(|v| v.as_str().unwrap_or_else(|| panic!("{name}: {v}")))
+    }
+
+    /// A whole number; another type fails the test.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.raw.get(name).map(|v| v.as_u64().unwrap_or_else(|| panic!("{name}: {v}")))
+    }
+
+    /// A boolean; absent is false, another type fails the test.
+    pub fn flag(&self, name: &str) -> bool {
+        self.raw.get(name).is_some_and(|v| v.as_bool().unwrap_or_else(|| panic!("{name}: {v}")))
+    }
+
+    /// A member of `headroom`: `fd_free`, `fd_limit`, `conn_free`, `conn_limit`.
+    pub fn headroom(&self, name: &str) -> Option<u64> {
+        self.raw.get("headroom")?.get(name)?.as_u64()
+    }
+}
+
+fn attempt(value: &Value) -> Attempt {
+    let attempt = Attempt {
+        cause: text(value, "cause"),
+        phase: text(value, "phase"),
+        raw: value.as_object().expect("an attempt is an object").clone(),
+    };
+    let known = |cause| CAUSES.contains(&cause) || MORE_CAUSES.contains(&cause);
+    assert!(known(attempt.cause.as_str()), "cause of {value}");
+    assert!(PHASES.contains(&attempt.phase.as_str()), "phase of {value}");
+    for name in ["upstream", "server", "address", "errno", "limit", "message"] {
+        assert_ne!(attempt.text(name), Some(""), "empty {name} in {value}");
+    }
+    for name in ["ms", "status"] {
+        let _ = attempt.number(name);
+    }
+    for name in ["reused", "retried"] {
+        assert!(attempt.raw.contains_key(name), "no {name} in {value}");
+        let _ = attempt.flag(name);
+    }
+    if let Some(headroom) = attempt.raw.get("headroom") {
+        for name in ["fd_free", "fd_limit", "conn_free", "conn_limit"] {
+            assert!(headroom[name].is_u64(), "{name} in {value}");
+        }
+    }
+    attempt
+}
+
+fn text(value: &Value, name: &str) -> String {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} of {value}")).to_owned()
+}

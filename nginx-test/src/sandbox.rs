@@ -1,0 +1,9 @@
+//! Worlds in which things go wrong that loopback and root never see. All of it needs root.
+
+pub mod disk;
+pub mod landlock;
+mod netlink;
+pub mod netns;
+
+pub use disk::SmallDisk;
+pub use landlock::Landlock;

@@ -1,0 +1,13 @@
+//! Every test of the module in a real nginx: one binary, a topic per file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests report a problem by panicking"
+)]
+
+mod harness;
