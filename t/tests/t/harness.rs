@@ -131,6 +131,8 @@ fn tls_handshakes_end_well_or_as_scripted() {
         Backend::at(Place::Tcp).tls(leaf.server()).script(served.clone())
     };
 
+    let bad = http::response(400, &[], b"");
+    let plain = [Step::Read(1), Step::Write(bad), Step::WaitForPeerClose];
     let backend = with(authority.issue("right.test"));
     assert_eq!(nginx(&backend).fetch("/").reply.text(), "tls");
     let wrong = [
@@ -139,7 +141,7 @@ fn tls_handshakes_end_well_or_as_scripted() {
         (with(authority.issue_too_early("right.test")), "(9:certificate is not yet valid)"),
         (with(Authority::new().issue("right.test")), "verify error: (21:"),
         (Backend::script([Step::Read(1), Step::Close]), "in SSL handshake"),
-        (Backend::answering_once("HTTP/1.1 400 Bad\r\n\r\n"), "in SSL handshake"),
+        (Backend::script(plain), "wrong version number"),
     ];
     for (backend, text) in wrong {
         let nginx = nginx(&backend);
