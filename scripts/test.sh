@@ -7,6 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 
+export UPSTREAM_DIAGNOSIS_SUPPRESSIONS=$root/scripts/valgrind.supp
 failed=0
 if [ -z "${UPSTREAM_DIAGNOSIS_VALGRIND:-}" ]; then
     cargo test -p diagnosis -p nginx-test -- "$@" || failed=1
