@@ -103,3 +103,31 @@ pub struct Diagnosis<'a> {
     /// Attempts beyond the record's cap.
     pub dropped: u32,
 }
+
+/// An attempt with everything in it, for tests.
+#[cfg(test)]
+pub(crate) fn sample(cause: Cause) -> Attempt {
+    let verdict = Verdict {
+        cause,
+        phase: cause.phase(),
+        errno: Some(Errno::ECONNREFUSED),
+        limit: None,
+        alert: None,
+        pending: false,
+    };
+    Attempt {
+        verdict,
+        protocol: Protocol::Http,
+        family: Family::Inet,
+        upstream: Box::from(&b"backend"[..]),
+        server: Box::from(&b"app.internal:3000"[..]),
+        address: Box::from(&b"10.0.0.7:3000"[..]),
+        message: Box::from(&b"connect() failed (111: Connection refused)"[..]),
+        ms: Some(1),
+        status: 0,
+        bytes_received: 0,
+        reused: false,
+        retried: false,
+        headroom: Some(Headroom { fd_free: 1001, fd_limit: 1024, conn_free: 509, conn_limit: 512 }),
+    }
+}

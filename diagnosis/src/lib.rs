@@ -9,12 +9,14 @@ pub mod advice;
 mod attempt;
 mod cause;
 mod classify;
+mod codes;
 mod errno;
 pub mod field;
 pub mod json;
 mod limit;
 mod message;
 mod observation;
+mod printable;
 pub mod proxy_status;
 mod table;
 

@@ -94,10 +94,21 @@ impl Limit {
 
     /// The value, in the units that nginx.conf takes: `60s`, `500ms`, `4k`, `512`.
     pub fn value(self) -> String {
-        let (number, unit) = self.scaled();
-        let mut out = number.to_string();
-        out.push_str(unit);
+        let mut out = String::with_capacity(24);
+        self.write_value(&mut out);
         out
+    }
+
+    pub(crate) fn write_to(self, out: &mut String) {
+        out.push_str(self.directive());
+        out.push('=');
+        self.write_value(out);
+    }
+
+    fn write_value(self, out: &mut String) {
+        let (number, unit) = self.scaled();
+        decimal(out, number);
+        out.push_str(unit);
     }
 
     const fn scaled(self) -> (u64, &'static str) {
@@ -122,5 +133,46 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (number, unit) = self.scaled();
         write!(f, "{}={number}{unit}", self.directive())
+    }
+}
+
+/// A number in decimal, without the machinery of `fmt`: a field has up to eight of them.
+pub(crate) fn decimal(out: &mut String, mut number: u64) {
+    const MOST_DIGITS: usize = 20;
+    let mut digits = [b'0'; MOST_DIGITS];
+    let mut used = 0_usize;
+    for digit in digits.iter_mut().rev() {
+        let last = u8::try_from(number.rem_euclid(10)).unwrap_or(0);
+        *digit = b'0'.saturating_add(last);
+        number = number.div_euclid(10);
+        used = used.saturating_add(1);
+        if number == 0 {
+            break;
+        }
+    }
+    let written = digits.get(MOST_DIGITS.saturating_sub(used)..).unwrap_or_default();
+    out.push_str(std::str::from_utf8(written).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_as_in_nginx_conf() {
+        for (limit, text) in [
+            (Limit::read_timeout(Protocol::Http, 60_000), "proxy_read_timeout=60s"),
+            (Limit::read_timeout(Protocol::FastCgi, 500), "fastcgi_read_timeout=500ms"),
+            (Limit::connect_timeout(Protocol::Grpc, 1_500), "grpc_connect_timeout=1500ms"),
+            (Limit::send_timeout(Protocol::Uwsgi, 0), "uwsgi_send_timeout=0s"),
+            (Limit::buffer_size(Protocol::Http, 4096), "proxy_buffer_size=4k"),
+            (Limit::buffer_size(Protocol::Scgi, 2 << 20), "scgi_buffer_size=2m"),
+            (Limit::buffer_size(Protocol::Memcached, 1000), "memcached_buffer_size=1000"),
+            (Limit::worker_connections(512), "worker_connections=512"),
+            (Limit::worker_rlimit_nofile(u64::MAX), "worker_rlimit_nofile=18446744073709551615"),
+        ] {
+            assert_eq!(limit.to_string(), text);
+            assert_eq!(format!("{}={}", limit.directive(), limit.value()), text);
+        }
     }
 }
