@@ -66,6 +66,11 @@ impl LocConf {
         }
     }
 
+    /// Name of the header where it is not the usual one.
+    pub(crate) fn renamed_header(&self) -> Option<&str> {
+        self.header.on().map(AsRef::as_ref)
+    }
+
     /// Who this proxy is in `Proxy-Status`; `None` when it is off.
     pub(crate) fn proxy_status(&self) -> Option<&str> {
         self.proxy_status.on().map(AsRef::as_ref)

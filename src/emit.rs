@@ -3,7 +3,7 @@
 use diagnosis::{Diagnosis, Outcome};
 
 use crate::conf::{DEFAULT_HEADER, LocConf};
-use crate::ffi::Request;
+use crate::ffi::{Names, Request};
 use crate::record::Record;
 use crate::{observe, outcome, trust};
 
@@ -32,35 +32,33 @@ fn watch_upgraded(request: Request<'_>) {
 }
 
 fn main_header(request: Request<'_>, conf: &LocConf) {
-    let names = [conf.header().unwrap_or(DEFAULT_HEADER), DEFAULT_HEADER].map(str::as_bytes);
-    let inner = match request.upstream() {
-        Some(_) => request.response_headers(names),
-        None => Vec::new(),
-    };
+    let names = hidden_names(conf);
+    let inner = request.upstream().is_some() && request.has_response_header(&names);
     let record = request.record().filter(|record| !record.borrow().is_empty());
-    if inner.is_empty() && record.is_none() {
+    if !inner && record.is_none() {
         return;
     }
     // Not while the record is borrowed: a variable of ours may be among the trusted ones.
     let trusted =
         conf.trust().map_or_else(|| trust::is_local(request), |trust| trust.admits(request));
-    if !trusted {
-        request.hide_response_headers(names);
+    if !trusted && inner {
+        request.hide_response_headers(&names);
     }
     if let Some(record) = record {
-        failed_header(request, conf, &record.borrow(), trusted, names, &inner);
+        failed_header(request, conf, &record.borrow(), trusted);
+    }
+}
+
+/// The names under which an upstream could send a diagnosis of its own.
+fn hidden_names(conf: &LocConf) -> Names<'_> {
+    match conf.renamed_header() {
+        None => [DEFAULT_HEADER.as_bytes(), &[]],
+        Some(name) => [name.as_bytes(), DEFAULT_HEADER.as_bytes()],
     }
 }
 
 /// Writes the fields for a request of which something failed.
-fn failed_header(
-    request: Request<'_>,
-    conf: &LocConf,
-    record: &Record,
-    trusted: bool,
-    names: [&[u8]; 2],
-    inner: &[Box<[u8]>],
-) {
+fn failed_header(request: Request<'_>, conf: &LocConf, record: &Record, trusted: bool) {
     let Some(diagnosis) = diagnosis(request, record) else { return };
     // Others learn of a failure only from a response that nginx made because of it.
     if !trusted && diagnosis.outcome != Outcome::Failed {
@@ -68,8 +66,13 @@ fn failed_header(
     }
     if let Some(name) = conf.header() {
         let value = if trusted {
-            let inner: Vec<&[u8]> = inner.iter().map(AsRef::as_ref).collect();
-            request.hide_response_headers(names);
+            let names = hidden_names(conf);
+            let inner = match request.upstream() {
+                Some(_) => request.response_headers(&names),
+                None => Vec::new(),
+            };
+            // Ours is appended to them; one field line says it all.
+            request.hide_response_headers(&names);
             diagnosis::field::full(&inner, &diagnosis)
         } else {
             diagnosis::field::tokens(&diagnosis)

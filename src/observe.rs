@@ -2,7 +2,7 @@
 //!
 //! Most failures have an error-log line; [`message`] sees it. The silent ones (a status that made
 //! nginx try the next server, an upstream's own 5xx, a client that left) are read off
-//! `r->upstream_states` by [`reconcile`] and [`finish`].
+//! `r->upstream_states` by [`reconcile`] and [`complete`].
 
 use diagnosis::{Attempt, Cause, Verdict};
 
@@ -47,9 +47,17 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         reused: observation.reused,
         ..attempt(verdict, upstream, tried)
     };
-    record.borrow_mut().push(key, request.is_background(), attempt);
+    keep(request, key, attempt);
     if verdict.pending {
         upstream.watch_end(request, record);
+    }
+}
+
+/// Adds an attempt to the record of the main request.
+fn keep(request: Request<'_>, key: Key, attempt: Attempt) {
+    if let Some(record) = request.record_or_create() {
+        record.borrow_mut().push(key, request.is_background(), attempt);
+        request.forget_variables();
     }
 }
 
@@ -61,6 +69,7 @@ pub(crate) fn ended(request: Request<'_>, rc: isize) {
         upgraded_timeout(request);
     }
     record.borrow_mut().settle(request.id(), failed);
+    request.forget_variables();
 }
 
 /// An idle websocket that nginx closed: logged at info level only, so state has to tell.
@@ -111,7 +120,6 @@ fn silent_failure(state: &State, moved_on: bool) -> Option<Verdict> {
 
 fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, retried: bool) {
     let Some(upstream) = request.upstream() else { return };
-    let Some(record) = request.record_or_create() else { return };
     let own = verdict.cause == Cause::UpstreamStatus;
     let attempt = Attempt {
         ms: state.ms(),
@@ -120,16 +128,16 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
         retried,
         ..attempt(verdict, upstream, state.address())
     };
-    record.borrow_mut().push(key, request.is_background(), attempt);
+    keep(request, key, attempt);
 }
 
-/// The last look, in the log phase: by now it is known whether the client waited.
-pub(crate) fn finish(request: Request<'_>) {
+/// Brings the record of a main request up to date before somebody reads it.
+pub(crate) fn complete(main: Request<'_>) {
     // First, as the attempt that the client did not wait for must not be taken for a failed one.
-    if request.status() == CLIENT_CLOSED_REQUEST {
-        client_closed(request);
+    if main.status() == CLIENT_CLOSED_REQUEST {
+        client_closed(main);
     }
-    reconcile(request);
+    reconcile(main);
 }
 
 /// The client left while an attempt, or the lookup before it, was under way.
@@ -137,8 +145,7 @@ fn client_closed(request: Request<'_>) {
     let Some(upstream) = request.upstream() else { return };
     let (index, began) = current_try(request, upstream);
     let key = Key { owner: request.id(), index };
-    let Some(record) = request.record_or_create() else { return };
-    if record.borrow().knows(key) {
+    if request.record().is_some_and(|record| record.borrow().knows(key)) {
         return;
     }
     let state = request.states().last().filter(|_| began);
@@ -151,7 +158,7 @@ fn client_closed(request: Request<'_>) {
             state.map_or(&[][..], |state| state.address()),
         )
     };
-    record.borrow_mut().push(key, request.is_background(), attempt);
+    keep(request, key, attempt);
 }
 
 /// Index of the try that `upstream` is at, and whether it has begun (a peer was asked for).

@@ -48,7 +48,7 @@ pub(crate) static VARIABLES: [Variable; 15] = [
 pub(crate) fn evaluate(request: Request<'_>, variable: &Variable) -> Option<Cow<'static, [u8]>> {
     let main = request.main();
     if main.loc_conf().is_enabled() {
-        observe::reconcile(main);
+        observe::complete(main);
     }
     let otherwise = || variable.otherwise.map(Cow::Borrowed);
     let Some(record) = main.record() else { return otherwise() };

@@ -5,7 +5,7 @@ use core::ffi::{c_char, c_void};
 use nginx_sys::{
     NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_cycle_t,
     ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_phases_NGX_HTTP_LOG_PHASE,
+    ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_phase_t,
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_request_t, ngx_http_top_header_filter,
     ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, u_char,
 };
@@ -157,23 +157,6 @@ fn set_value(value: &mut ngx_http_variable_value_t, text: ngx_str_t) {
     value.set_not_found(0);
 }
 
-/// Phase handler, before the access logs are written.
-unsafe extern "C" fn log_phase(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request that it logs (ngx_http_log_request).
-    let request = unsafe { Request::new(r) };
-    guard::run(OK, || {
-        if !request.loc_conf().is_enabled() {
-            return OK;
-        }
-        panic_point!(request, LogPhase);
-        observe::finish(request);
-        if request.record().is_some() {
-            request.forget_variables(&request.main_conf().variables.borrow());
-        }
-        OK
-    })
-}
-
 /// Makes the variables known before nginx reads the configuration that uses them.
 pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard::run(ERROR, || {
@@ -197,7 +180,7 @@ pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     })
 }
 
-/// Installs the phase handlers and the filter, if some block is on.
+/// Installs the phase handler and the filter, if some block is on.
 pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard::run(ERROR, || {
         // SAFETY: cf->ctx is the http block's context here (ngx_http_block).
@@ -210,16 +193,8 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         }
         // SAFETY: the arrays of phase handlers exist since ngx_http_init_phases.
         let installed = unsafe {
-            let phases = &mut (*core).phases;
-            let [post_read_phase, .., log] = phases.as_mut_slice() else { return ERROR };
-            debug_assert_eq!(ngx_http_phases_NGX_HTTP_POST_READ_PHASE, 0);
-            debug_assert_eq!(ngx_http_phases_NGX_HTTP_LOG_PHASE, 10);
-            push_handler(&raw mut post_read_phase.handlers, post_read).and_then(|()| {
-                push_handler(&raw mut log.handlers, log_phase)?;
-                // The access log's handler must run after ours.
-                log.handlers.as_slice_mut::<ngx_http_handler_pt>().rotate_right(1);
-                Some(())
-            })
+            let phase = ngx_http_phases_NGX_HTTP_POST_READ_PHASE as usize;
+            (*core).phases.get_mut(phase).and_then(|phase| push_handler(phase, post_read))
         };
         if installed.is_none() {
             return ERROR;
@@ -234,13 +209,13 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
 }
 
 /// # Safety
-/// `handlers` must be an array of phase handlers.
+/// `phase` must be one of the core module's.
 unsafe fn push_handler(
-    handlers: *mut nginx_sys::ngx_array_t,
+    phase: &mut ngx_http_phase_t,
     handler: unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t,
 ) -> Option<()> {
     // SAFETY: the caller's contract.
-    let place = unsafe { ngx_array_push(handlers) }.cast::<ngx_http_handler_pt>();
+    let place = unsafe { ngx_array_push(&raw mut phase.handlers) }.cast::<ngx_http_handler_pt>();
     let place = core::ptr::NonNull::new(place)?;
     // SAFETY: ngx_array_push returned room for one element.
     unsafe { place.write(Some(handler)) };

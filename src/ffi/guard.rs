@@ -45,7 +45,6 @@ pub(crate) enum Point {
     HeaderFilter,
     Finalize,
     Variable,
-    LogPhase,
 }
 
 #[cfg(feature = "test-panic")]
@@ -58,7 +57,6 @@ impl Point {
             b"header_filter" => Self::HeaderFilter,
             b"finalize" => Self::Finalize,
             b"variable" => Self::Variable,
-            b"log_phase" => Self::LogPhase,
             _ => return None,
         })
     }

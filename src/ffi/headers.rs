@@ -29,12 +29,17 @@ pub(super) unsafe fn for_each(
     }
 }
 
-/// Whether `line` has this name, in any case.
-pub(super) fn is_named(line: &ngx_table_elt_t, name: &[u8]) -> bool {
+/// One or two header names; an empty one matches nothing.
+pub(crate) type Names<'n> = [&'n [u8]; 2];
+
+/// Whether `line` has one of these names, in any case.
+pub(super) fn is_named(line: &ngx_table_elt_t, names: &Names<'_>) -> bool {
     // The length alone rules out nearly every header; this runs on the good path.
-    line.key.len == name.len()
+    names.iter().any(|name| {
+        line.key.len == name.len()
         // SAFETY: a header line's key points to its bytes in the request's memory.
         && unsafe { text::bytes(line.key) }.eq_ignore_ascii_case(name)
+    })
 }
 
 /// Appends a header line; `None` when out of memory.

@@ -22,6 +22,7 @@ mod upstream;
 pub(crate) use conf::{CidrList, ComplexValue, Conf, Directive, LogHeads, SetError};
 #[cfg(feature = "test-panic")]
 pub(crate) use guard::Point;
+pub(crate) use headers::Names;
 pub(crate) use request::{Finalizer, LogHandler, NextHeaderFilter, Request};
 pub(crate) use state::State;
 pub(crate) use upstream::Upstream;

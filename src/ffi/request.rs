@@ -8,6 +8,7 @@ use nginx_sys::{
     ngx_pool_t,
 };
 
+use super::headers::Names;
 use super::state::State;
 use super::upstream::Upstream;
 use super::{headers, pool, tables};
@@ -159,13 +160,21 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Whether a response header with one of these names is going to be sent.
+    pub(crate) fn has_response_header(self, names: &Names<'_>) -> bool {
+        let mut found = false;
+        // SAFETY: new's contract; the closure only reads.
+        unsafe { headers::for_each(self.raw, |line| found |= headers::is_named(line, names)) };
+        found
+    }
+
     /// Values of the response headers with one of these names, in order.
-    pub(crate) fn response_headers(self, names: [&[u8]; 2]) -> Vec<Box<[u8]>> {
+    pub(crate) fn response_headers(self, names: &Names<'_>) -> Vec<&'r [u8]> {
         let mut values = Vec::new();
         let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
-            if names.iter().any(|name| headers::is_named(line, name)) {
+            if headers::is_named(line, names) {
                 // SAFETY: a header line's value points to its bytes in the request's memory.
-                values.push(Box::from(unsafe { super::text::bytes(line.value) }));
+                values.push(unsafe { super::text::bytes(line.value) });
             }
         };
         // SAFETY: new's contract; `visit` only reads.
@@ -174,9 +183,9 @@ impl<'r> Request<'r> {
     }
 
     /// Keeps the response headers with one of these names from being sent.
-    pub(crate) fn hide_response_headers(self, names: [&[u8]; 2]) {
+    pub(crate) fn hide_response_headers(self, names: &Names<'_>) {
         let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
-            if names.iter().any(|name| headers::is_named(line, name)) {
+            if headers::is_named(line, names) {
                 line.hash = 0;
             }
         };
@@ -190,11 +199,11 @@ impl<'r> Request<'r> {
         let _ = unsafe { headers::push(self.raw, name, value) };
     }
 
-    /// Makes the log re-read these variables: what they said earlier may be outdated.
-    pub(crate) fn forget_variables(self, indices: &[usize]) {
-        for index in indices {
+    /// Makes nginx read our variables again: what an `add_header` or a `map` saw is outdated.
+    pub(crate) fn forget_variables(self) {
+        for index in self.main_conf().variables.borrow().iter() {
             // SAFETY: r->variables has an entry for every indexed variable of the configuration
-            // (ngx_http_alloc_request), and the indices come from there.
+            // (ngx_http_alloc_request), and the indices come from there; subrequests share it.
             let value = unsafe { &mut *self.get().variables.add(*index) };
             value.set_valid(0);
             value.set_not_found(0);
