@@ -31,7 +31,6 @@ bench: ## instructions per request, with and without the module
 	@scripts/bench.sh
 
 install: ## module and example configuration into the nginx on PATH
-	@[ -n "$$SUDO_USER" ] || { scripts/deps.sh build && scripts/print.sh module >/dev/null; }
 	@scripts/install.sh
 
 uninstall: ## takes out what install put in

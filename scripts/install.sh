@@ -7,9 +7,20 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 have nginx || die "missing: nginx"
+kind=$(default_kind)
+
+# Not as root when "sudo make install" was typed: cargo's files would then be root's.
+if [ "${1:-}" != uninstall ] && [ -z "${SUDO_USER:-}" ]; then
+    [ "$kind" != vendored ] ||
+        die "no development headers for $(command -v nginx): set NGINX_SOURCE_DIR and NGINX_BUILD_DIR"
+    "$root/scripts/deps.sh" build
+    "$root/scripts/build.sh" "$kind" >/dev/null
+fi
+
 if [ "$(id -u)" != 0 ]; then
     sudo -n true 2>/dev/null || die "not root: run sudo make ${1:-install}"
-    exec sudo -n env "PATH=$PATH" "$0" "$@"
+    exec sudo -n env PATH="$PATH" NGINX_SOURCE_DIR="${NGINX_SOURCE_DIR:-}" \
+        NGINX_BUILD_DIR="${NGINX_BUILD_DIR:-}" "$0" "$@"
 fi
 
 # configured OPTION: what the nginx on PATH was built with.
@@ -40,10 +51,7 @@ take_back() {
 }
 
 install_module() {
-    local kind module
-    kind=$(default_kind)
-    [ "$kind" != vendored ] ||
-        die "the nginx on PATH has no development headers here: set NGINX_SOURCE_DIR and NGINX_BUILD_DIR"
+    local module
     module=$(module_of "$kind")
     [ -e "$module" ] || die "not built: run make first"
     rm -f "$target.old"
@@ -61,7 +69,7 @@ install_configuration() {
             create "$etc/upstream-diagnosis.conf"
         fi
         say "add to $conf: at the top \"load_module $target;\"," \
-            "inside http \"include upstream-diagnosis.conf;\""
+            "in http {} \"include upstream-diagnosis.conf;\""
         return
     fi
     if [ ! -e "$load" ]; then
@@ -73,7 +81,9 @@ install_configuration() {
         ln -s "$load" "$enabled"
         create "$enabled"
     fi
-    if [ ! -e "$example" ] && [ ! -e "$example.disabled" ]; then
+    if [ -e "$example.disabled" ]; then
+        say "left $example.disabled as it is"
+    elif [ ! -e "$example" ]; then
         cp "$root/conf/upstream-diagnosis.conf" "$example"
         create "$example"
     fi
