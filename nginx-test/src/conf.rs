@@ -51,7 +51,7 @@ log_format diagnosis escape=none '{"key":"$pid-$connection-$connection_requests-
 access_log %dir%/diagnosis.log diagnosis;"#;
 
 /// The scalar variables of the contract, without their common prefix; the first has none.
-pub const SCALARS: [&str; 12] = [
+pub const SCALARS: [&str; 14] = [
     "",
     "_cause",
     "_phase",
@@ -63,7 +63,9 @@ pub const SCALARS: [&str; 12] = [
     "_advice",
     "_attempts",
     "_fd_free",
+    "_fd_limit",
     "_conn_free",
+    "_conn_limit",
 ];
 
 /// The members that `SCALARS` add to a line of the fields log.

@@ -2,11 +2,22 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// The nginx binary under test: `UPSTREAM_DIAGNOSIS_NGINX`, or the one of the system.
 pub fn nginx() -> PathBuf {
     env::var_os("UPSTREAM_DIAGNOSIS_NGINX")
         .map_or_else(|| PathBuf::from("/usr/sbin/nginx"), PathBuf::from)
+}
+
+/// The version of that nginx, such as (1, 22, 1).
+pub fn nginx_version() -> (u32, u32, u32) {
+    let output = Command::new(nginx()).arg("-v").output().expect("run nginx -v");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let version = text.trim().rsplit_once('/').map_or("", |(_, version)| version);
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
 }
 
 /// The module under test: `UPSTREAM_DIAGNOSIS_MODULE`.

@@ -54,11 +54,13 @@ impl LogLine {
             let found = scalar(&format!("upstream_diagnosis{name}"));
             assert_eq!(found, Some(value.unwrap_or("")), "{name} against {}", diagnosis.raw);
         }
-        for name in ["fd_free", "conn_free"] {
+        for name in ["fd_free", "fd_limit", "conn_free", "conn_limit"] {
             let found = scalar(&format!("upstream_diagnosis_{name}")).unwrap();
             let expected = attempt.headroom(name).map(|n| n.to_string()).unwrap_or_default();
             assert_eq!(found, expected, "{name} against {}", diagnosis.raw);
         }
+        let count: usize = scalar("upstream_diagnosis_attempts").unwrap().parse().unwrap();
+        assert!(count >= diagnosis.attempts.len(), "{count} attempts against {}", diagnosis.raw);
         for (member, attempt) in members.iter().rev().zip(diagnosis.attempts.iter().rev()) {
             check_member(member, attempt);
         }

@@ -119,6 +119,17 @@ impl Backlog {
         self.listener.local_addr().unwrap()
     }
 
+    /// Whether somebody else is trying to connect: a socket in SYN_SENT (proc(5), net/tcp).
+    pub fn is_awaited(&self) -> bool {
+        const SYN_SENT: &str = "02";
+        let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("read net/tcp");
+        let port = format!(":{:04X}", self.address().port());
+        table.lines().skip(1).any(|line| {
+            let mut words = line.split_whitespace().skip(2);
+            words.next().is_some_and(|to| to.ends_with(&port)) && words.next() == Some(SYN_SENT)
+        })
+    }
+
     /// Accepts what fills the queue; a SYN that was dropped comes again within a second, and this
     /// returns its connection.
     pub fn drain(&self) -> TcpStream {

@@ -10,4 +10,6 @@
     reason = "tests report a problem by panicking"
 )]
 
+mod connect;
+mod expect;
 mod harness;
