@@ -94,6 +94,14 @@ impl Backend {
         });
     }
 
+    /// Waits until the n-th connection (from 0) is closed on this side, with all it had to send.
+    pub fn wait_until_gone(&self, connection: usize) {
+        wait::until("the back end to close", || {
+            let open = self.shared.open.lock().unwrap();
+            open.get(connection).is_some_and(|stream| stream.strong_count() == 0).then_some(())
+        });
+    }
+
     /// What the n-th connection (from 0) has sent so far, decrypted after `Step::Tls`.
     pub fn received(&self, connection: usize) -> Vec<u8> {
         self.shared.received.lock().unwrap().get(connection).cloned().unwrap_or_default()

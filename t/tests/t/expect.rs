@@ -51,6 +51,8 @@ impl<'a> Failure<'a> {
         assert_eq!(attempt.text("address"), some(self.address), "address of {attempt:?}");
         assert_eq!(attempt.text("errno"), some(self.errno), "errno of {attempt:?}");
         assert_eq!(attempt.text("limit"), some(self.limit), "limit of {attempt:?}");
+        let status = (self.status > 0).then_some(self.status);
+        assert_eq!(attempt.number("status"), status, "status of {attempt:?}");
         assert_eq!(attempt.flag("reused"), self.reused, "reused of {attempt:?}");
         assert_eq!(attempt.flag("retried"), self.retried, "retried of {attempt:?}");
         let message = attempt.text("message").unwrap_or("");

@@ -13,3 +13,4 @@
 mod connect;
 mod expect;
 mod harness;
+mod send_header;
