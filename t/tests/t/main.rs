@@ -10,6 +10,7 @@
     reason = "tests report a problem by panicking"
 )]
 
+mod body;
 mod connect;
 mod expect;
 mod harness;
