@@ -28,9 +28,11 @@ impl State {
         u16::try_from(self.0.status).unwrap_or(0)
     }
 
-    /// Milliseconds from the attempt's start to its end.
+    /// Milliseconds from the attempt's start to the end of the response header, or else to the
+    /// attempt's end.
     pub(crate) fn ms(&self) -> Option<u64> {
-        (self.0.response_time != UNSET).then_some(self.0.response_time as u64)
+        let times = [self.0.header_time, self.0.response_time];
+        times.into_iter().find(|time| *time != UNSET).map(|time| time as u64)
     }
 
     /// Bytes that came from the upstream.

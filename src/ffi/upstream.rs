@@ -106,8 +106,12 @@ impl<'r> Upstream<'r> {
         match (block, resolved) {
             (Some(block), _) if block.servers.is_null() => implicit(block),
             // SAFETY: as in `name`.
-            (Some(block), _) => unsafe { configured(block, u.peer.name, address) }
-                .map_or_else(Box::default, with_port),
+            (Some(block), _) => match unsafe { configured(block, u.peer.name, address) } {
+                None => Box::default(),
+                // ngx_http_upstream_add makes such a server for a literal address.
+                Some([]) => implicit(block),
+                Some(server) => with_port(server),
+            },
             (None, Some(resolved)) => {
                 // SAFETY: as in `name`.
                 host_and_port(unsafe { text::bytes(resolved.host) }, resolved.port)
