@@ -83,8 +83,16 @@ impl<'r> Upstream<'r> {
 
     /// Which of nginx's proxying modules this is.
     pub(crate) fn protocol(self) -> Protocol {
+        let u = self.get();
         // SAFETY: u->conf is set by every handler before it starts the upstream.
-        Protocol::from_module(unsafe { text::bytes((*self.get().conf).module) })
+        let module = unsafe { text::bytes((*u.conf).module) };
+        // SAFETY: the schema is a string literal of the module.
+        let schema = unsafe { text::bytes(u.schema) };
+        match (module, schema) {
+            // The one module of nginx's that does not say its name in its configuration.
+            ([], b"memcached://") => Protocol::Memcached,
+            (module, _) => Protocol::from_module(module),
+        }
     }
 
     /// The address family, from the text that nginx made of the address (ngx_sock_ntop).
@@ -98,7 +106,7 @@ impl<'r> Upstream<'r> {
     }
 
     /// The configured `server` argument behind `address`, with its port; empty when that is not
-    /// certain (two servers that resolved to one address).
+    /// certain (two servers that resolved to one address). Best with the very bytes of nginx's.
     pub(crate) fn server(self, address: &[u8]) -> Box<[u8]> {
         let u = self.get();
         // SAFETY: as in `name`.
@@ -106,7 +114,7 @@ impl<'r> Upstream<'r> {
         match (block, resolved) {
             (Some(block), _) if block.servers.is_null() => implicit(block),
             // SAFETY: as in `name`.
-            (Some(block), _) => match unsafe { configured(block, u.peer.name, address) } {
+            (Some(block), _) => match unsafe { configured(block, address) } {
                 None => Box::default(),
                 // ngx_http_upstream_add makes such a server for a literal address.
                 Some([]) => implicit(block),
@@ -247,14 +255,13 @@ fn implicit(block: &ngx_http_upstream_srv_conf_t) -> Box<[u8]> {
     host_and_port(unsafe { text::bytes(block.host) }, block.port)
 }
 
-/// The `server` whose address is `name`: the very string that nginx made when it parsed the
+/// The `server` whose address is `address`: the very string that nginx made when it parsed the
 /// configuration, or a copy of it in a shared zone.
 ///
 /// # Safety
-/// `block` must be a configured upstream with servers, `name` NULL or its chosen peer's name.
+/// `block` must be a configured upstream with servers.
 unsafe fn configured<'c>(
     block: &'c ngx_http_upstream_srv_conf_t,
-    name: *const ngx_str_t,
     address: &[u8],
 ) -> Option<&'c [u8]> {
     // SAFETY: ngx_http_upstream creates this array of ngx_http_upstream_server_t.
@@ -268,13 +275,11 @@ unsafe fn configured<'c>(
         };
         addresses.iter().map(move |address| (server.name, address.name))
     });
-    // SAFETY: the caller's contract.
-    let chosen = unsafe { name.as_ref() }.map(|name| name.data);
     let mut same = None;
     for (server, candidate) in addresses {
         // SAFETY: configuration lives as long as its requests.
         let (server, text) = unsafe { (text::bytes(server), text::bytes(candidate)) };
-        if chosen == Some(candidate.data) {
+        if core::ptr::eq(address.as_ptr(), candidate.data) {
             return Some(server);
         }
         if text == address {
