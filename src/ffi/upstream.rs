@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use diagnosis::{Family, Io, Observation, Protocol, Tls};
 use nginx_sys::{
     ngx_connection_t, ngx_current_msec, ngx_event_t, ngx_http_upstream_server_t,
-    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_str_t,
+    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t,
 };
 
 use super::request::Request;
