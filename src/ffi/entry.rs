@@ -21,6 +21,10 @@ const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 
+/// Width of `ngx_variable_value_t.len`.
+const LENGTH_BITS: u32 = 28;
+const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
+
 /// Our `u->finalize_request`.
 pub(super) const FINALIZE: Finalizer = finalize;
 
@@ -149,12 +153,16 @@ unsafe extern "C" fn variable(
     })
 }
 
+/// Makes `value` a found one. The length is written as a word, since bindgen's setter goes through
+/// its 28 bits one by one.
 fn set_value(value: &mut ngx_http_variable_value_t, text: ngx_str_t) {
-    value.set_len(u32::try_from(text.len).unwrap_or(0));
-    value.data = text.data;
+    let length = u32::try_from(text.len).unwrap_or(0) & LENGTH_MASK;
+    // SAFETY: ngx_variable_value_t begins with one word of bit fields (unsigned len:28, valid:1, …).
+    let word = unsafe { &mut *core::ptr::from_mut(value).cast::<u32>() };
+    *word = if cfg!(target_endian = "little") { length } else { length << (32 - LENGTH_BITS) };
     value.set_valid(1);
-    value.set_no_cacheable(0);
-    value.set_not_found(0);
+    value.data = text.data;
+    debug_assert_eq!(value.len(), length);
 }
 
 /// Makes the variables known before nginx reads the configuration that uses them.
