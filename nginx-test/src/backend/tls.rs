@@ -16,6 +16,8 @@ use crate::stream::Stream;
 /// A server's TLS configuration.
 pub type Config = ServerConfig;
 
+/// What to give to `Leaf::ciphers`.
+pub use rustls::CipherSuite;
 /// The versions to give to `Leaf::versions`.
 pub use rustls::version::{TLS12, TLS13};
 
@@ -31,7 +33,7 @@ pub struct Leaf {
     key: KeyPair,
     client_ca: Option<CertificateDer<'static>>,
     versions: Vec<&'static SupportedProtocolVersion>,
-    ciphers: Vec<rustls::CipherSuite>,
+    ciphers: Vec<CipherSuite>,
 }
 
 impl Default for Authority {
@@ -108,7 +110,7 @@ impl Leaf {
     }
 
     /// Speaks only these cipher suites.
-    pub fn ciphers(mut self, ciphers: &[rustls::CipherSuite]) -> Self {
+    pub fn ciphers(mut self, ciphers: &[CipherSuite]) -> Self {
         self.ciphers = ciphers.to_vec();
         self
     }

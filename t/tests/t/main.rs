@@ -15,3 +15,4 @@ mod connect;
 mod expect;
 mod harness;
 mod send_header;
+mod tls;
