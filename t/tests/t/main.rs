@@ -11,8 +11,10 @@
 )]
 
 mod body;
+mod config;
 mod connect;
 mod expect;
 mod harness;
+mod inheritance;
 mod send_header;
 mod tls;
