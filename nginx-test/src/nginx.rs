@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::conf::{self, Values};
 use crate::env;
-use crate::process::Process;
+use crate::process::{Plan, Process};
 use crate::running::Running;
 use crate::sandbox::Landlock;
 use crate::valgrind;
@@ -194,8 +194,7 @@ impl Nginx {
         let stderr = fs::File::create(self.dir.0.join("stderr")).expect("create stderr");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let probed = fs::read_to_string(&conf).is_ok_and(|text| text.contains("/probe;"));
-        let daemon = self.values.value("daemon") == Some("on");
-        let process = Process::start(command, &self.dir.0, probed, daemon);
+        let process = Process::start(command, &self.dir.0, self.plan(probed));
         Running {
             process,
             values: self.values,
@@ -205,6 +204,13 @@ impl Nginx {
             allowed: self.allowed,
             lines_seen: Default::default(),
         }
+    }
+
+    fn plan(&self, probed: bool) -> Plan {
+        let value = |name| self.values.value(name).unwrap_or_default();
+        let known = self.template.contains("%workers%") && value("master") == "on";
+        let workers = if known { value("workers").parse().unwrap_or(0) } else { 0 };
+        Plan { daemon: value("daemon") == "on", workers, probed }
     }
 
     fn write(&mut self) -> PathBuf {

@@ -15,23 +15,34 @@ pub(crate) struct Process {
     child: Child,
     master: i32,
     dir: PathBuf,
-    probed: bool,
+    plan: Plan,
     forced: bool,
     ended: Option<ExitStatus>,
 }
 
+/// What the configuration says about processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// nginx leaves the started command.
+    pub(crate) daemon: bool,
+    /// Worker processes; 0 when unknown or without a master.
+    pub(crate) workers: usize,
+    /// There is a socket that answers with the worker's pid.
+    pub(crate) probed: bool,
+}
+
 impl Process {
-    pub(crate) fn start(mut command: Command, dir: &Path, probed: bool, daemon: bool) -> Self {
+    pub(crate) fn start(mut command: Command, dir: &Path, plan: Plan) -> Self {
         let mut child = command.spawn().unwrap_or_else(|e| panic!("start {command:?}: {e}"));
         let mut master = child.id() as i32;
-        if daemon {
+        if plan.daemon {
             let status = child.wait().expect("wait for nginx");
             assert!(status.success(), "nginx did not start ({status})");
-            master = wait::until("the pid file", || pid_file(dir, ""));
+            master = wait::until("the pid file", || pid_file(dir));
         }
         let dir = dir.to_owned();
-        let mut process = Self { child, master, dir, probed, forced: false, ended: None };
-        if daemon {
+        let mut process = Self { child, master, dir, plan, forced: false, ended: None };
+        if plan.daemon {
             wait::until("nginx to start", || process.is_ready().then_some(()));
             return process;
         }
@@ -50,7 +61,17 @@ impl Process {
     }
 
     fn is_ready(&self) -> bool {
-        if self.probed { self.probe().is_some() } else { pid_file(&self.dir, "").is_some() }
+        let serves =
+            if self.plan.probed { self.probe().is_some() } else { self.pid_file().is_some() };
+        serves && self.workers().len() >= self.plan.workers
+    }
+
+    fn pid_file(&self) -> Option<i32> {
+        pid_file(&self.dir)
+    }
+
+    fn workers(&self) -> Vec<i32> {
+        children(self.master).into_iter().filter(|&pid| is_worker(pid)).collect()
     }
 
     /// The pid of a worker that serves right now.
@@ -117,8 +138,7 @@ impl Running {
 
     /// The pids of all worker processes, also of those that are shutting down.
     pub fn workers(&self) -> Vec<i32> {
-        let children = children(self.process.master);
-        let workers: Vec<i32> = children.into_iter().filter(|&pid| is_worker(pid)).collect();
+        let workers = self.process.workers();
         if workers.is_empty() { vec![self.process.master] } else { workers }
     }
 
@@ -139,7 +159,8 @@ impl Running {
         wait::until("new workers", || {
             self.process.probe().filter(|pid| !old.contains(pid)).filter(|_| {
                 let now = self.workers();
-                !old.iter().any(|pid| now.contains(pid))
+                let fresh = !old.iter().any(|pid| now.contains(pid));
+                fresh && now.len() >= self.process.plan.workers
             })
         });
     }
@@ -156,8 +177,7 @@ impl Running {
     pub fn upgrade(&mut self) {
         let old = self.process.master;
         self.signal(libc::SIGUSR2);
-        let dir = self.process.dir.clone();
-        let new = wait::until("a new master", || pid_file(&dir, "").filter(|&pid| pid != old));
+        let new = wait::until("a new master", || self.process.pid_file().filter(|&p| p != old));
         wait::until("the new master's workers", || {
             children(new).iter().any(|&pid| is_worker(pid)).then_some(())
         });
@@ -195,8 +215,8 @@ pub(crate) fn kill(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-fn pid_file(dir: &Path, suffix: &str) -> Option<i32> {
-    let text = fs::read_to_string(dir.join(format!("nginx.pid{suffix}"))).ok()?;
+fn pid_file(dir: &Path) -> Option<i32> {
+    let text = fs::read_to_string(dir.join("nginx.pid")).ok()?;
     text.trim().parse().ok()
 }
 

@@ -1,6 +1,8 @@
 //! The harness itself: nginx without the module behaves as the other topics take for granted.
 
 use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use nginx_test::backend::resolver::Answer;
 use nginx_test::backend::{Authority, Backlog, Dead, Resolver, fastcgi, h2, http, scgi, uwsgi};
@@ -220,30 +222,39 @@ fn a_bad_configuration_is_refused_with_its_place() {
     assert_eq!(Nginx::location("return 204;").bare().check().code, Some(0));
 }
 
+/// Runs a test that has to fail, and removes the directory that failed tests leave.
+fn assert_fails(test: impl FnOnce(&mut PathBuf)) {
+    let mut dir = PathBuf::new();
+    let failed = catch_unwind(AssertUnwindSafe(|| test(&mut dir)));
+    assert!(failed.is_err(), "the complaint went unheard");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn an_undeclared_alert_fails_the_test() {
-    let complain = |nginx: Nginx| {
+    let complain = |nginx: Nginx, dir: &mut PathBuf| {
         let backend = Backend::ok("x");
         let nginx = nginx.set("backend", &backend).start();
+        nginx.dir().clone_into(dir);
         let mut clients: Vec<_> = (0..12).map(|_| nginx.connect()).collect();
         for client in &mut clients {
             client.start("/");
         }
-        nginx.wait_for_error("worker_connections are not enough");
+        nginx.wait_for_error("[alert]");
     };
     let tight = || proxy(&"").worker_connections(6);
-    complain(tight().allow_alert("worker_connections are not enough"));
-    let failed = std::panic::catch_unwind(|| complain(tight()));
-    assert!(failed.is_err(), "the alert went unnoticed");
+    let declared = tight().allow_alert("worker_connections are not enough");
+    complain(declared, &mut PathBuf::new());
+    assert_fails(|dir| complain(tight(), dir));
 }
 
 #[test]
 fn a_crashed_worker_fails_the_test() {
-    let failed = std::panic::catch_unwind(|| {
+    assert_fails(|dir| {
         let nginx = Nginx::location("return 204;").bare().start();
+        nginx.dir().clone_into(dir);
         // SAFETY: the pid is that of a worker of this test's own nginx.
         unsafe { libc::kill(nginx.workers()[0], libc::SIGSEGV) };
         nginx.wait_for_error("exited on signal");
     });
-    assert!(failed.is_err(), "the crash went unnoticed");
 }
