@@ -16,5 +16,7 @@ mod connect;
 mod expect;
 mod harness;
 mod inheritance;
+mod select;
 mod send_header;
 mod tls;
+mod unix_socket;
