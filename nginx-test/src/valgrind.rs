@@ -13,6 +13,7 @@ pub(crate) fn prefix(dir: &Path) -> Vec<String> {
     let mut words: Vec<String> = [
         "valgrind",
         "--quiet",
+        "--vgdb=no",
         "--trace-children=yes",
         "--child-silent-after-fork=no",
         "--leak-check=full",
@@ -35,13 +36,16 @@ pub(crate) fn verdict(dir: &Path) {
     }
     let library = env::module();
     let library = library.file_name().expect("a file name").to_string_lossy().into_owned();
+    let mut reports = 0;
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("valgrind.") {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
             let guilty: Vec<String> = blocks(&text).filter(|b| is_ours(b, &library)).collect();
             assert!(guilty.is_empty(), "valgrind:\n{}", guilty.join("\n\n"));
+            reports += 1;
         }
     }
+    assert!(reports > 0, "valgrind left no report");
 }
 
 /// Reports are separated by lines that hold nothing but the pid.

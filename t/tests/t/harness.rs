@@ -99,6 +99,24 @@ fn a_namespace_has_the_routes_of_the_test() {
 }
 
 #[test]
+fn a_namespace_may_run_out_of_ports() {
+    isolated(|network| {
+        let backend = Backend::ok("x");
+        network.local_ports(40_000, 40_000);
+        let holder = nginx_test::stream::Stream::connect(backend.address()).unwrap();
+        let nginx = Nginx::http(
+            "server { listen unix:%dir%/socket; location / { proxy_pass http://%backend%; } }",
+        );
+        let nginx = nginx.bare().set("backend", &backend).start();
+        let mut client =
+            nginx_test::Client::connect(&format!("unix:{}/socket", nginx.dir().display()));
+        assert_eq!(client.get("/").status, 502);
+        nginx.wait_for_error("(99: Cannot assign requested address)");
+        drop(holder);
+    });
+}
+
+#[test]
 fn landlock_denies_every_port_but_those_allowed() {
     let backend = Backend::ok("x");
     let port = backend.address().rsplit(':').next().unwrap().parse().unwrap();
