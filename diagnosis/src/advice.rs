@@ -1,46 +1,54 @@
 //! What to do about a failed attempt, in one sentence.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
+use crate::cause::Hole;
 use crate::{Attempt, Cause, Limit, Phase, Protocol, codes, printable};
 
 /// One sentence, filled with the actual address, directive and value; for trusted readers only.
 pub fn sentence(a: &Attempt) -> String {
-    let mut out = String::with_capacity(256);
-    let mut rest = a.verdict.cause.row().advice;
-    while let Some((before, tail)) = rest.split_once('{') {
-        let Some((hole, after)) = tail.split_once('}') else { break };
-        out.push_str(before);
-        fill(&mut out, hole, a);
-        rest = after;
+    let mut out = Vec::with_capacity(256);
+    pieces(a, |piece| out.extend_from_slice(piece));
+    printable::into_string(out)
+}
+
+/// The sentence in pieces that need no escapes ([`printable::is_plain`]).
+pub(crate) fn pieces(a: &Attempt, mut write: impl FnMut(&[u8])) {
+    let advice = a.verdict.cause.row().advice;
+    write(advice.first.as_bytes());
+    for (hole, words) in advice.rest {
+        write(&filling(*hole, a));
+        write(words.as_bytes());
     }
-    out.push_str(rest);
-    out
 }
 
 /// Every hole has words for when the value is not known.
-fn fill(out: &mut String, hole: &str, a: &Attempt) {
-    match hole {
-        "peer" => out.push_str(&named([&a.address, &a.server, &a.upstream])),
-        "upstream" => out.push_str(&named([&a.upstream, &a.server, &a.address])),
-        "prefix" => out.push_str(a.protocol.directive_prefix()),
-        "limit" => match a.verdict.limit {
-            Some(limit) => limit.write_to(out),
-            None => out.push_str("the system's own limit"),
+fn filling(hole: Hole, a: &Attempt) -> Cow<'_, [u8]> {
+    let words: &'static str = match hole {
+        Hole::Peer => return named([&a.address, &a.server, &a.upstream]),
+        Hole::Upstream => return named([&a.upstream, &a.server, &a.address]),
+        Hole::Prefix => a.protocol.directive_prefix(),
+        Hole::Limit => match a.verdict.limit {
+            Some(limit) => return owned(limit.to_string()),
+            None => "the system's own limit",
         },
-        "directive" => out.push_str(directive(a)),
-        "errno" => errno(out, a),
-        "status" if a.status == 0 => out.push_str("with an error"),
-        "status" => number(out, "", a.status.into(), None),
-        "alert" => alert(out, a),
-        "code" => code(out, a),
-        _ => out.push_str("it"),
-    }
+        Hole::Directive => directive(a),
+        Hole::Errno => return errno(a),
+        Hole::Status if a.status == 0 => "with an error",
+        Hole::Status => return owned(a.status.to_string()),
+        Hole::Alert => return alert(a),
+        Hole::Code => return code(a),
+    };
+    Cow::Borrowed(words.as_bytes())
 }
 
-fn named<'a>(names: [&'a [u8]; 3]) -> std::borrow::Cow<'a, str> {
+fn owned<'a>(text: String) -> Cow<'a, [u8]> {
+    Cow::Owned(text.into_bytes())
+}
+
+fn named<'a>(names: [&'a [u8]; 3]) -> Cow<'a, [u8]> {
     let known = names.into_iter().find(|name| !name.is_empty());
-    known.map_or("the upstream".into(), printable::ascii)
+    printable::plain(known.unwrap_or(b"the upstream"))
 }
 
 /// The directive of the limit, or the one that would have set it.
@@ -62,38 +70,32 @@ fn directive(a: &Attempt) -> &'static str {
     a.verdict.limit.unwrap_or_else(|| usual(a.protocol, 0)).directive()
 }
 
-fn errno(out: &mut String, a: &Attempt) {
+fn errno<'a>(a: &Attempt) -> Cow<'a, [u8]> {
     match a.verdict.errno.map(|errno| (errno.0, errno.name())) {
-        Some((_, Some(name))) => out.push_str(name),
-        Some((errno, None)) => number(out, "error ", errno.into(), None),
-        None => out.push_str("an error"),
+        Some((_, Some(name))) => Cow::Borrowed(name.as_bytes()),
+        Some((number, None)) => owned(format!("error {number}")),
+        None => Cow::Borrowed(b"an error"),
     }
 }
 
-fn alert(out: &mut String, a: &Attempt) {
-    match a.verdict.alert {
-        Some(alert) => number(out, "", alert.into(), codes::tls_alert(alert)),
-        None => out.push_str("of an unknown number"),
+fn alert<'a>(a: &Attempt) -> Cow<'a, [u8]> {
+    match a.verdict.alert.map(|alert| (alert, codes::tls_alert(alert))) {
+        Some((number, Some(name))) => owned(format!("{number} ({name})")),
+        Some((number, None)) => owned(number.to_string()),
+        None => Cow::Borrowed(b"of an unknown number"),
     }
 }
 
 /// The HTTP/2 error code, which only the message has.
-fn code(out: &mut String, a: &Attempt) {
+fn code<'a>(a: &Attempt) -> Cow<'a, [u8]> {
     let words: [&[u8]; 2] =
         [b"upstream rejected request with error ", b"upstream sent goaway with error "];
     let digits = words.iter().find_map(|words| a.message.strip_prefix(*words));
     let code = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
-    match code {
-        Some(code) => number(out, "error ", code.into(), codes::http2_error(code)),
-        None => out.push_str("an error"),
-    }
-}
-
-fn number(out: &mut String, before: &str, number: i64, name: Option<&str>) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{before}{number}");
-    if let Some(name) = name {
-        let _ = write!(out, " ({name})");
+    match code.map(|code| (code, codes::http2_error(code))) {
+        Some((number, Some(name))) => owned(format!("error {number} ({name})")),
+        Some((number, None)) => owned(format!("error {number}")),
+        None => Cow::Borrowed(b"an error"),
     }
 }
 
@@ -104,24 +106,8 @@ mod tests {
     use crate::{Errno, Family, Verdict};
 
     #[test]
-    fn no_cause_leaves_a_hole() {
-        const HOLES: &[&str] = &[
-            "peer",
-            "upstream",
-            "prefix",
-            "limit",
-            "directive",
-            "errno",
-            "status",
-            "alert",
-            "code",
-        ];
+    fn a_sentence_is_whole_whatever_is_unknown() {
         for cause in Cause::ALL.iter().copied() {
-            let advice = cause.row().advice;
-            for (at, _) in advice.match_indices('{') {
-                let hole = advice[at + 1..].split('}').next().unwrap();
-                assert!(HOLES.contains(&hole), "{hole} in {}", cause.token());
-            }
             let full = sample(cause);
             let bare = Attempt {
                 upstream: Box::default(),
@@ -132,8 +118,9 @@ mod tests {
                 ..full.clone()
             };
             for sentence in [sentence(&full), sentence(&bare)] {
-                assert!(!sentence.contains(['{', '}', '\n']), "{sentence}");
+                assert!(!sentence.contains(['{', '\n']), "{sentence}");
                 assert!(!sentence.contains("  ") && !sentence.contains("()"), "{sentence}");
+                assert!(printable::is_plain(sentence.as_bytes()), "{sentence}");
                 assert!(!sentence.ends_with('.') && sentence.len() > 30, "{sentence}");
             }
         }

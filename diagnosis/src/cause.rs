@@ -65,9 +65,58 @@ pub struct Row {
     /// Why it usually happens.
     pub reason: &'static str,
     /// What to do, with holes that [`crate::advice`] fills.
-    pub advice: &'static str,
+    pub advice: Advice,
     /// Steps of the 502 checklist that it answers.
     pub step: &'static [u8],
     /// How it is tested.
     pub provoked: Provoked,
+}
+
+/// A sentence with holes.
+#[derive(Clone, Copy, Debug)]
+pub struct Advice {
+    /// What comes before the first hole.
+    pub first: &'static str,
+    /// Each hole, and the words after it.
+    pub rest: &'static [(Hole, &'static str)],
+}
+
+/// What an attempt puts into its advice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hole {
+    /// The address; without one the server, the upstream.
+    Peer,
+    /// The upstream's name; without one the server, the address.
+    Upstream,
+    /// The first word of the protocol's directives, as in `proxy_pass`.
+    Prefix,
+    /// The directive that set the limit, and its value.
+    Limit,
+    /// The directive alone.
+    Directive,
+    /// The system's error by name.
+    Errno,
+    /// The upstream's own status.
+    Status,
+    /// The TLS alert, number and name.
+    Alert,
+    /// The HTTP/2 error code, number and name.
+    Code,
+}
+
+impl Hole {
+    /// What stands for it where no attempt fills it, as in the documentation.
+    pub const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Peer => "ADDRESS",
+            Self::Upstream => "UPSTREAM",
+            Self::Prefix => "proxy",
+            Self::Limit => "DIRECTIVE=VALUE",
+            Self::Directive => "DIRECTIVE",
+            Self::Errno => "ERRNO",
+            Self::Status => "STATUS",
+            Self::Alert => "NUMBER",
+            Self::Code => "error CODE",
+        }
+    }
 }

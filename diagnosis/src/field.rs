@@ -73,7 +73,7 @@ fn longest_that_fits(a: &Attempt, reserve: usize) -> String {
     loop {
         let member = member(a, shorter_than);
         if member.len() <= room || shorter_than == 0 {
-            return member;
+            return printable::into_string(member);
         }
         let lengths = [&a.upstream, &a.server, &a.address].map(|text| cut_length(text));
         let shown = lengths.into_iter().filter(|length| *length < shorter_than);
@@ -85,69 +85,73 @@ fn cut_length(text: &[u8]) -> usize {
     text.len().min(printable::MAX_BYTES)
 }
 
-fn member(a: &Attempt, shorter_than: usize) -> String {
+fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
     let v = &a.verdict;
-    let mut out = String::with_capacity(512);
-    out.push_str(v.cause.token());
-    out.push_str(";phase=");
-    out.push_str(v.phase.token());
-    for (key, text) in
-        [(";upstream=", &a.upstream), (";server=", &a.server), (";address=", &a.address)]
-    {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(v.cause.token().as_bytes());
+    out.extend_from_slice(b";phase=");
+    out.extend_from_slice(v.phase.token().as_bytes());
+    let mut string = |key: &[u8], text: &[u8]| {
         if !text.is_empty() && cut_length(text) < shorter_than {
-            out.push_str(key);
+            out.extend_from_slice(key);
             quoted(&mut out, text);
         }
-    }
+    };
+    string(b";upstream=", &a.upstream);
+    string(b";server=", &a.server);
+    string(b";address=", &a.address);
     if let Some(name) = v.errno.and_then(|errno| errno.name()) {
-        out.push_str(";errno=");
-        out.push_str(name);
+        out.extend_from_slice(b";errno=");
+        out.extend_from_slice(name.as_bytes());
     }
-    integer(&mut out, ";ms=", a.ms);
-    integer(&mut out, ";status=", (a.status > 0).then_some(a.status.into()));
+    if let Some(ms) = a.ms {
+        integer(&mut out, b";ms=", ms);
+    }
+    if a.status > 0 {
+        integer(&mut out, b";status=", a.status.into());
+    }
     if a.reused {
-        out.push_str(";reused");
+        out.extend_from_slice(b";reused");
     }
     if a.retried {
-        out.push_str(";retried");
+        out.extend_from_slice(b";retried");
     }
     if let Some(limit) = v.limit {
-        out.push_str(";limit=\"");
+        out.extend_from_slice(b";limit=\"");
         limit.write_to(&mut out);
-        out.push('"');
+        out.push(b'"');
     }
     if let Some(headroom) = a.headroom {
-        integer(&mut out, ";fd-free=", Some(headroom.fd_free));
-        integer(&mut out, ";fd-limit=", Some(headroom.fd_limit));
-        integer(&mut out, ";conn-free=", Some(headroom.conn_free));
-        integer(&mut out, ";conn-limit=", Some(headroom.conn_limit));
+        integer(&mut out, b";fd-free=", headroom.fd_free);
+        integer(&mut out, b";fd-limit=", headroom.fd_limit);
+        integer(&mut out, b";conn-free=", headroom.conn_free);
+        integer(&mut out, b";conn-limit=", headroom.conn_limit);
     }
     out
 }
 
 /// RFC 9651, section 4.1.6.
-pub(crate) fn quoted(out: &mut String, text: &[u8]) {
-    let text = printable::ascii(text);
-    out.push('"');
-    if text.bytes().any(|b| matches!(b, b'"' | b'\\')) {
-        for c in text.chars() {
-            if matches!(c, '"' | '\\') {
-                out.push('\\');
-            }
-            out.push(c);
-        }
+pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+    let text = text.get(..printable::MAX_BYTES).unwrap_or(text);
+    out.push(b'"');
+    if printable::is_plain(text) {
+        out.extend_from_slice(text);
     } else {
-        out.push_str(&text);
+        for byte in printable::ascii(text).iter().copied() {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(byte);
+        }
     }
-    out.push('"');
+    out.push(b'"');
 }
 
 /// RFC 9651, section 4.1.4: at most 15 digits, so an unlimited RLIMIT_NOFILE is cut.
-fn integer(out: &mut String, key: &str, value: Option<u64>) {
+fn integer(out: &mut Vec<u8>, key: &[u8], value: u64) {
     const MAX: u64 = 999_999_999_999_999;
-    let Some(value) = value else { return };
-    out.push_str(key);
-    crate::limit::decimal(out, value.min(MAX));
+    out.extend_from_slice(key);
+    printable::decimal(out, value.min(MAX));
 }
 
 #[cfg(test)]

@@ -2,149 +2,128 @@
 
 use std::borrow::Cow;
 
-use crate::{Attempt, Diagnosis, Headroom, advice};
+use crate::{Attempt, Diagnosis, Headroom, advice, printable};
 
 /// No string from outside is written longer than this, before escapes.
 const MAX_BYTES: usize = 512;
 
 /// One object: version, outcome, the last failed attempt in short, all attempts in full.
 pub fn object(d: &Diagnosis<'_>) -> Vec<u8> {
-    let mut json = Object { out: Vec::with_capacity(1024), first: true };
-    json.begin();
-    json.number("v", 1);
-    json.word("outcome", d.outcome.token());
+    let mut json = Json { out: Vec::with_capacity(1024) };
+    json.word(r#"{"v":1,"outcome":""#, d.outcome.token());
     if let Some(last) = d.attempts.last() {
-        json.word("cause", last.verdict.cause.token());
-        json.word("phase", last.verdict.phase.token());
-        json.number_unless_zero("status", d.status.into());
-        json.text("upstream", &last.upstream);
-        json.text("advice", advice::sentence(last).as_bytes());
+        json.word(r#","cause":""#, last.verdict.cause.token());
+        json.word(r#","phase":""#, last.verdict.phase.token());
+        if d.status > 0 {
+            json.number(r#","status":"#, d.status.into());
+        }
+        json.text(r#","upstream":"#, &last.upstream);
+        json.raw(r#","advice":""#);
+        advice::pieces(last, |piece| json.out.extend_from_slice(piece));
+        json.raw(r#"""#);
     }
-    json.key("attempts");
-    json.out.push(b'[');
-    json.first = true;
-    for attempt in d.attempts {
-        json.separate();
+    json.raw(r#","attempts":["#);
+    for (index, attempt) in d.attempts.iter().enumerate() {
+        if index > 0 {
+            json.raw(",");
+        }
         json.attempt(attempt);
     }
-    json.out.push(b']');
-    json.number_unless_zero("dropped", d.dropped.into());
-    json.end();
+    json.raw("]");
+    if d.dropped > 0 {
+        json.number(r#","dropped":"#, d.dropped.into());
+    }
+    json.raw("}");
     json.out
 }
 
-/// A writer of objects: keys and words are ours, texts are hostile.
-struct Object {
+/// Keys come with the punctuation around them, words are ours, texts are hostile.
+struct Json {
     out: Vec<u8>,
-    first: bool,
 }
 
-impl Object {
+impl Json {
     fn attempt(&mut self, a: &Attempt) {
         let v = &a.verdict;
-        self.begin();
-        self.word("cause", v.cause.token());
-        self.word("phase", v.phase.token());
-        self.text("upstream", &a.upstream);
-        self.text("server", &a.server);
-        self.text("address", &a.address);
+        self.word(r#"{"cause":""#, v.cause.token());
+        self.word(r#","phase":""#, v.phase.token());
+        self.text(r#","upstream":"#, &a.upstream);
+        self.text(r#","server":"#, &a.server);
+        self.text(r#","address":"#, &a.address);
         if let Some(name) = v.errno.and_then(|errno| errno.name()) {
-            self.word("errno", name);
+            self.word(r#","errno":""#, name);
         }
         if let Some(limit) = v.limit {
-            let mut text = String::with_capacity(48);
-            limit.write_to(&mut text);
-            self.word("limit", &text);
+            self.raw(r#","limit":""#);
+            limit.write_to(&mut self.out);
+            self.raw(r#"""#);
         }
         if let Some(ms) = a.ms {
-            self.number("ms", ms);
+            self.number(r#","ms":"#, ms);
         }
-        self.number_unless_zero("status", a.status.into());
-        self.number("bytes_received", a.bytes_received);
-        self.boolean("reused", a.reused);
-        self.boolean("retried", a.retried);
-        self.text("message", &a.message);
+        if a.status > 0 {
+            self.number(r#","status":"#, a.status.into());
+        }
+        self.number(r#","bytes_received":"#, a.bytes_received);
+        self.raw(if a.reused { r#","reused":true"# } else { r#","reused":false"# });
+        self.raw(if a.retried { r#","retried":true"# } else { r#","retried":false"# });
+        self.text(r#","message":"#, &a.message);
         if let Some(headroom) = a.headroom {
             self.headroom(headroom);
         }
-        self.end();
+        self.raw("}");
     }
 
     fn headroom(&mut self, headroom: Headroom) {
-        self.key("headroom");
-        self.begin();
-        self.number("fd_free", headroom.fd_free);
-        self.number("fd_limit", headroom.fd_limit);
-        self.number("conn_free", headroom.conn_free);
-        self.number("conn_limit", headroom.conn_limit);
-        self.end();
+        self.number(r#","headroom":{"fd_free":"#, headroom.fd_free);
+        self.number(r#","fd_limit":"#, headroom.fd_limit);
+        self.number(r#","conn_free":"#, headroom.conn_free);
+        self.number(r#","conn_limit":"#, headroom.conn_limit);
+        self.raw("}");
     }
 
-    fn begin(&mut self) {
-        self.out.push(b'{');
-        self.first = true;
+    fn raw(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
     }
 
-    fn end(&mut self) {
-        self.out.push(b'}');
-        self.first = false;
-    }
-
-    fn separate(&mut self) {
-        if !std::mem::take(&mut self.first) {
-            self.out.push(b',');
-        }
-    }
-
-    fn key(&mut self, key: &str) {
-        self.separate();
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-    }
-
+    /// `key` ends with the opening quote.
     fn word(&mut self, key: &str, word: &str) {
-        self.key(key);
+        self.raw(key);
+        self.raw(word);
         self.out.push(b'"');
-        self.out.extend_from_slice(word.as_bytes());
-        self.out.push(b'"');
+    }
+
+    fn number(&mut self, key: &str, number: u64) {
+        self.raw(key);
+        printable::decimal(&mut self.out, number);
     }
 
     fn text(&mut self, key: &str, text: &[u8]) {
         if !text.is_empty() {
-            self.key(key);
-            // A Vec takes whatever is written to it, and a string always serializes.
-            let _ = serde_json::to_writer(&mut self.out, &*readable(text));
+            self.raw(key);
+            self.out.push(b'"');
+            self.escaped(text.get(..MAX_BYTES).unwrap_or(text));
+            self.out.push(b'"');
         }
     }
 
-    fn number(&mut self, key: &str, number: u64) {
-        self.key(key);
-        let _ = serde_json::to_writer(&mut self.out, &number);
-    }
-
-    fn number_unless_zero(&mut self, key: &str, number: u64) {
-        if number > 0 {
-            self.number(key, number);
+    /// The inside of a string.
+    fn escaped(&mut self, text: &[u8]) {
+        if printable::is_plain(text) {
+            self.out.extend_from_slice(text);
+        } else if let Ok(quoted) = serde_json::to_string(&*readable(text)) {
+            let inside = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            self.raw(inside.unwrap_or_default());
         }
-    }
-
-    fn boolean(&mut self, key: &str, value: bool) {
-        self.key(key);
-        self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 }
 
-/// UTF-8, with U+FFFD for what is none and for the control characters that JSON does not escape.
+/// UTF-8, with U+FFFD for what is none and for the control characters that JSON lets through.
 fn readable(bytes: &[u8]) -> Cow<'_, str> {
-    let bytes = bytes.get(..MAX_BYTES).unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
     let escaped_by_json = |c: char| c < ' ';
     let dangerous = |c: char| c.is_control() && !escaped_by_json(c);
-    if bytes.iter().all(|b| *b < 0x7f) || !text.contains(dangerous) {
-        return text;
-    }
-    Cow::Owned(text.replace(dangerous, "\u{fffd}"))
+    let text = String::from_utf8_lossy(bytes);
+    if text.contains(dangerous) { Cow::Owned(text.replace(dangerous, "\u{fffd}")) } else { text }
 }
 
 #[cfg(test)]

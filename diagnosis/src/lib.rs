@@ -19,9 +19,11 @@ mod observation;
 mod printable;
 pub mod proxy_status;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use attempt::{Attempt, Diagnosis, Headroom, Outcome, Verdict};
-pub use cause::{Phase, Provoked, Row};
+pub use cause::{Advice, Hole, Phase, Provoked, Row};
 pub use classify::{client_closed, diagnose, from_status, unexplained};
 pub use errno::Errno;
 pub use limit::Limit;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Protocol;
+use crate::{Protocol, printable};
 
 /// One directive and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,21 +94,16 @@ impl Limit {
 
     /// The value, in the units that nginx.conf takes: `60s`, `500ms`, `4k`, `512`.
     pub fn value(self) -> String {
-        let mut out = String::with_capacity(24);
-        self.write_value(&mut out);
-        out
-    }
-
-    pub(crate) fn write_to(self, out: &mut String) {
-        out.push_str(self.directive());
-        out.push('=');
-        self.write_value(out);
-    }
-
-    fn write_value(self, out: &mut String) {
         let (number, unit) = self.scaled();
-        decimal(out, number);
-        out.push_str(unit);
+        format!("{number}{unit}")
+    }
+
+    pub(crate) fn write_to(self, out: &mut Vec<u8>) {
+        let (number, unit) = self.scaled();
+        out.extend_from_slice(self.directive().as_bytes());
+        out.push(b'=');
+        printable::decimal(out, number);
+        out.extend_from_slice(unit.as_bytes());
     }
 
     const fn scaled(self) -> (u64, &'static str) {
@@ -116,12 +111,16 @@ impl Limit {
         const M: u64 = 1024 * K;
         match self.kind {
             Kind::ConnectTimeout(_) | Kind::SendTimeout(_) | Kind::ReadTimeout(_) => {
-                if self.value % 1000 == 0 { (self.value / 1000, "s") } else { (self.value, "ms") }
+                if self.value.is_multiple_of(1000) {
+                    (self.value / 1000, "s")
+                } else {
+                    (self.value, "ms")
+                }
             }
             Kind::BufferSize(_) => match self.value {
                 0 => (0, ""),
-                size if size % M == 0 => (size / M, "m"),
-                size if size % K == 0 => (size / K, "k"),
+                size if size.is_multiple_of(M) => (size / M, "m"),
+                size if size.is_multiple_of(K) => (size / K, "k"),
                 size => (size, ""),
             },
             Kind::WorkerConnections | Kind::WorkerRlimitNofile => (self.value, ""),
@@ -134,24 +133,6 @@ impl fmt::Display for Limit {
         let (number, unit) = self.scaled();
         write!(f, "{}={number}{unit}", self.directive())
     }
-}
-
-/// A number in decimal, without the machinery of `fmt`: a field has up to eight of them.
-pub(crate) fn decimal(out: &mut String, mut number: u64) {
-    const MOST_DIGITS: usize = 20;
-    let mut digits = [b'0'; MOST_DIGITS];
-    let mut used = 0_usize;
-    for digit in digits.iter_mut().rev() {
-        let last = u8::try_from(number.rem_euclid(10)).unwrap_or(0);
-        *digit = b'0'.saturating_add(last);
-        number = number.div_euclid(10);
-        used = used.saturating_add(1);
-        if number == 0 {
-            break;
-        }
-    }
-    let written = digits.get(MOST_DIGITS.saturating_sub(used)..).unwrap_or_default();
-    out.push_str(std::str::from_utf8(written).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -173,6 +154,9 @@ mod tests {
         ] {
             assert_eq!(limit.to_string(), text);
             assert_eq!(format!("{}={}", limit.directive(), limit.value()), text);
+            let mut out = Vec::new();
+            limit.write_to(&mut out);
+            assert_eq!(out, text.as_bytes());
         }
     }
 }

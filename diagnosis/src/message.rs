@@ -267,7 +267,11 @@ fn leading_errno(rest: &[u8]) -> Option<(Errno, &[u8])> {
 fn number(text: &[u8]) -> Option<(i32, &[u8])> {
     let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
     let (digits, rest) = text.split_at_checked(digits)?;
-    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+    let add = |number: i32, digit: &u8| {
+        number.checked_mul(10)?.checked_add(i32::from(digit.wrapping_sub(b'0')))
+    };
+    let number = digits.iter().try_fold(0, add)?;
+    (!digits.is_empty()).then_some((number, rest))
 }
 
 #[cfg(test)]

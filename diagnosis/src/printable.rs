@@ -1,25 +1,69 @@
-//! Hostile bytes → what a field or a sentence may hold: printable ASCII, and not too much of it.
+//! Hostile bytes → what a field, a sentence or JSON may hold.
 
 use std::borrow::Cow;
 
-/// No address, server or upstream is written longer than this.
+/// No address, server or upstream is written longer than this in a field or a sentence.
 pub(crate) const MAX_BYTES: usize = 200;
 
 /// The first [`MAX_BYTES`], with `?` for whatever is not printable ASCII.
-pub(crate) fn ascii(bytes: &[u8]) -> Cow<'_, str> {
+pub(crate) fn ascii(bytes: &[u8]) -> Cow<'_, [u8]> {
     let bytes = bytes.get(..MAX_BYTES).unwrap_or(bytes);
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.iter().copied().all(is_printable) => Cow::Borrowed(text),
-        _ => Cow::Owned(bytes.iter().map(|b| char::from(shown(*b))).collect()),
+    if is_plain(bytes) || bytes.iter().copied().all(is_printable) {
+        Cow::Borrowed(bytes)
+    } else {
+        Cow::Owned(bytes.iter().map(|b| if is_printable(*b) { *b } else { b'?' }).collect())
     }
 }
 
-const fn shown(byte: u8) -> u8 {
-    if is_printable(byte) { byte } else { b'?' }
+/// The same for a sentence, which is then good for JSON as it stands: no quotes either.
+pub(crate) fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let bytes = bytes.get(..MAX_BYTES).unwrap_or(bytes);
+    if is_plain(bytes) {
+        Cow::Borrowed(bytes)
+    } else {
+        Cow::Owned(bytes.iter().map(|b| if is_plain(&[*b]) { *b } else { b'?' }).collect())
+    }
 }
 
 const fn is_printable(byte: u8) -> bool {
-    matches!(byte, 0x20..=0x7e)
+    matches!(byte, b' '..=b'~')
+}
+
+/// Whether nothing in it needs an escape, in a String of RFC 9651 as in one of JSON. Every string
+/// goes through here, so it takes eight bytes at a time.
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |word: &[u8; 8]| is_plain_word(u64::from_ne_bytes(*word));
+    match bytes.last_chunk() {
+        Some(last) => bytes.as_chunks().0.iter().all(plain) && plain(last),
+        None => {
+            let mut word = [b' '; 8];
+            word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            plain(&word)
+        }
+    }
+}
+
+/// No byte of it is a control character, `"`, `\`, DEL or above.
+const fn is_plain_word(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    /// Sets the high bit of some byte if any is below `limit`, itself at most 128.
+    const fn below(word: u64, limit: u64) -> u64 {
+        word.wrapping_sub(ONES.wrapping_mul(limit)) & !word
+    }
+    const fn has(word: u64, byte: u8) -> u64 {
+        below(word ^ ONES.wrapping_mul(byte as u64), 1)
+    }
+    (word | below(word, 0x20) | has(word, b'"') | has(word, b'\\') | has(word, 0x7f)) & HIGH == 0
+}
+
+/// What was written is ASCII or comes from a `str`.
+pub(crate) fn into_string(out: Vec<u8>) -> String {
+    String::from_utf8(out).unwrap_or_default()
+}
+
+pub(crate) fn decimal(out: &mut Vec<u8>, number: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 #[cfg(test)]
@@ -29,14 +73,26 @@ mod tests {
     #[test]
     fn what_is_left_is_printable_and_short() {
         for (bytes, expected) in [
-            (&b"10.0.0.7:3000"[..], "10.0.0.7:3000"),
-            (b"a\r\nb\0c\x7f", "a??b?c?"),
-            ("ö\"\\".as_bytes(), "??\"\\"),
-            (b"", ""),
+            (&b"10.0.0.7:3000"[..], &b"10.0.0.7:3000"[..]),
+            (b"a\r\nb\0c\x7f", b"a??b?c?"),
+            ("ö\"\\".as_bytes(), b"??\"\\"),
+            (b"", b""),
         ] {
-            assert_eq!(ascii(bytes), expected);
+            assert_eq!(*ascii(bytes), *expected);
         }
         assert_eq!(ascii(&[b'a'; 8192]).len(), MAX_BYTES);
         assert_eq!(ascii(&[0xff; 8192]).len(), MAX_BYTES);
+    }
+
+    #[test]
+    fn only_quotes_and_what_cannot_be_seen_need_an_escape() {
+        for byte in 0..=u8::MAX {
+            let plain = (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+            for (length, at) in (1..19).flat_map(|length| (0..length).map(move |at| (length, at))) {
+                let mut text = vec![b'a'; length];
+                text[at] = byte;
+                assert_eq!(is_plain(&text), plain, "{byte:#x} at {at} of {length}");
+            }
+        }
     }
 }

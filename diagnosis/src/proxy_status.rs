@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Cause, Diagnosis, Outcome, codes, field};
+use crate::{Cause, Diagnosis, Outcome, codes, field, printable};
 
 /// One member for this proxy, about the last attempt; `None` when the request recovered or nobody
 /// is left to read it. `detail` adds what only a trusted client may see.
@@ -32,9 +32,10 @@ pub fn member(identifier: &str, d: &Diagnosis<'_>, detail: bool) -> Option<Strin
     if attempt.status > 0 {
         let _ = write!(out, ";received-status={}", attempt.status);
     }
-    if detail {
-        string(&mut out, ";next-hop=", &attempt.address);
-        string(&mut out, ";details=", &attempt.message);
+    for (key, text) in [(";next-hop=", &attempt.address), (";details=", &attempt.message)] {
+        if detail && !text.is_empty() {
+            string(&mut out, key, text);
+        }
     }
     Some(out)
 }
@@ -43,15 +44,15 @@ pub fn member(identifier: &str, d: &Diagnosis<'_>, detail: bool) -> Option<Strin
 fn name(out: &mut String, identifier: &str) {
     match sfv::TokenRef::from_str(identifier) {
         Ok(token) => out.push_str(token.as_str()),
-        Err(_) => field::quoted(out, identifier.as_bytes()),
+        Err(_) => string(out, "", identifier.as_bytes()),
     }
 }
 
 fn string(out: &mut String, key: &str, text: &[u8]) {
-    if !text.is_empty() {
-        out.push_str(key);
-        field::quoted(out, text);
-    }
+    let mut quoted = Vec::new();
+    field::quoted(&mut quoted, text);
+    out.push_str(key);
+    out.push_str(&printable::into_string(quoted));
 }
 
 #[cfg(test)]
