@@ -1,6 +1,8 @@
 //! The response header: who gets which field.
 
-use diagnosis::{Diagnosis, Outcome};
+use std::cell::RefCell;
+
+use diagnosis::{Diagnosis, Outcome, field, proxy_status};
 
 use crate::conf::{DEFAULT_HEADER, LocConf};
 use crate::ffi::{Names, Request};
@@ -31,7 +33,7 @@ fn watch_upgraded(request: Request<'_>) {
     }
 }
 
-fn main_header(request: Request<'_>, conf: &LocConf) {
+fn main_header<'r>(request: Request<'r>, conf: &'r LocConf) {
     let names = hidden_names(conf);
     let inner = request.upstream().is_some() && request.has_response_header(&names);
     let record = request.record().filter(|record| !record.borrow().is_empty());
@@ -45,7 +47,7 @@ fn main_header(request: Request<'_>, conf: &LocConf) {
         request.hide_response_headers(&names);
     }
     if let Some(record) = record {
-        failed_header(request, conf, &record.borrow(), trusted);
+        failed_header(request, conf, record, trusted);
     }
 }
 
@@ -58,33 +60,56 @@ fn hidden_names(conf: &LocConf) -> Names<'_> {
 }
 
 /// Writes the fields for a request of which something failed.
-fn failed_header(request: Request<'_>, conf: &LocConf, record: &Record, trusted: bool) {
-    let Some(diagnosis) = diagnosis(request, record) else { return };
+fn failed_header<'r>(
+    request: Request<'r>,
+    conf: &'r LocConf,
+    record: &RefCell<Record>,
+    trusted: bool,
+) {
+    let Some(fields) = fields(request, conf, &record.borrow(), trusted) else { return };
+    if let Some((name, value)) = fields.diagnosis {
+        request.add_response_header(name, value);
+    }
+    if let Some(member) = fields.proxy_status {
+        request.add_response_header("Proxy-Status", member);
+    }
+}
+
+/// What is added to a response header.
+struct Fields<'r> {
+    diagnosis: Option<(&'r str, String)>,
+    proxy_status: Option<String>,
+}
+
+fn fields<'r>(
+    request: Request<'r>,
+    conf: &'r LocConf,
+    record: &Record,
+    trusted: bool,
+) -> Option<Fields<'r>> {
+    let diagnosis = diagnosis(request, record)?;
     // Others learn of a failure only from a response that nginx made because of it.
     if !trusted && diagnosis.outcome != Outcome::Failed {
-        return;
+        return None;
     }
-    if let Some(name) = conf.header() {
-        let value = if trusted {
-            let names = hidden_names(conf);
-            let inner = match request.upstream() {
-                Some(_) => request.response_headers(&names),
-                None => Vec::new(),
-            };
-            // Ours is appended to them; one field line says it all.
-            request.hide_response_headers(&names);
-            diagnosis::field::full(&inner, &diagnosis)
-        } else {
-            diagnosis::field::tokens(&diagnosis)
-        };
-        request.add_response_header(name.as_bytes(), value.as_bytes());
-    }
-    let member = conf
-        .proxy_status()
-        .and_then(|identifier| diagnosis::proxy_status::member(identifier, &diagnosis, trusted));
-    if let Some(member) = member {
-        request.add_response_header(b"Proxy-Status", member.as_bytes());
-    }
+    let value =
+        || if trusted { full(request, conf, &diagnosis) } else { field::tokens(&diagnosis) };
+    let member = |identifier| proxy_status::member(identifier, &diagnosis, trusted);
+    Some(Fields {
+        diagnosis: conf.header().map(|name| (name, value())),
+        proxy_status: conf.proxy_status().and_then(member),
+    })
+}
+
+/// The whole field, after what the upstream sent under the same name: one field line says it all.
+fn full(request: Request<'_>, conf: &LocConf, diagnosis: &Diagnosis<'_>) -> String {
+    let names = hidden_names(conf);
+    let inner = match request.upstream() {
+        Some(_) => request.response_headers(&names),
+        None => Vec::new(),
+    };
+    request.hide_response_headers(&names);
+    field::full(&inner, diagnosis)
 }
 
 /// The record of the main request `main`, ready to be written; `None` when nothing failed.

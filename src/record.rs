@@ -32,6 +32,8 @@ pub(crate) struct Record {
     /// Body-phase failures that nginx has logged and not yet acted on.
     pending: Vec<(Key, bool, Attempt)>,
     finalizers: Vec<(usize, Finalizer)>,
+    /// What nginx was given to send or to log; it reads it until the request is destroyed.
+    texts: Vec<Vec<u8>>,
     dropped: u32,
 }
 
@@ -64,6 +66,9 @@ impl Record {
         } else if attempt.verdict.pending {
             self.pending.push((key, background, attempt));
         } else {
+            // One failure is the rule: the usual growth to four would be the largest allocation.
+            self.attempts.reserve_exact(1);
+            self.entries.reserve_exact(1);
             self.attempts.push(attempt);
             self.entries.push(Entry { key, background });
         }
@@ -95,6 +100,12 @@ impl Record {
         waited
             .or_else(|| all().next())
             .map(|(entry, attempt)| (attempt, entry.key, entry.background))
+    }
+
+    /// Keeps `text` as long as the request lives and returns where it is.
+    pub(crate) fn keep_text(&mut self, text: Vec<u8>) -> &[u8] {
+        self.texts.push(text);
+        self.texts.last().map_or(&[], Vec::as_slice)
     }
 
     /// Keeps what `u->finalize_request` of `owner` was before it was watched.

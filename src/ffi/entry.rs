@@ -1,6 +1,7 @@
 //! What nginx calls: each builds a view and runs one safe function inside the guard.
 
 use core::ffi::{c_char, c_void};
+use std::borrow::Cow;
 
 use nginx_sys::{
     NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_cycle_t,
@@ -140,11 +141,9 @@ unsafe extern "C" fn variable(
         let text = VARIABLES.get(data).and_then(|variable| variables::evaluate(request, variable));
         let Some(text) = text else { return OK };
         let bytes = match text {
-            std::borrow::Cow::Borrowed(text) => text::fixed(text),
-            // SAFETY: a live request's pool.
-            std::borrow::Cow::Owned(text) => match unsafe { pool::copy(request.get().pool, &text) }
-            {
-                Some(copy) => copy,
+            Cow::Borrowed(text) => text::fixed(text),
+            Cow::Owned(text) => match request.keep(text) {
+                Some(kept) => kept,
                 None => return ERROR,
             },
         };

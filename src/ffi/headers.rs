@@ -1,8 +1,8 @@
 //! `r->headers_out.headers`.
 
-use nginx_sys::{ngx_http_request_t, ngx_list_part_t, ngx_list_push, ngx_table_elt_t};
+use nginx_sys::{ngx_http_request_t, ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
 
-use super::{pool, text};
+use super::text;
 
 /// Calls `visit` for each header line that is going to be sent.
 ///
@@ -45,18 +45,19 @@ pub(super) fn is_named(line: &ngx_table_elt_t, names: &Names<'_>) -> bool {
 /// Appends a header line; `None` when out of memory.
 ///
 /// # Safety
-/// `r` must be a live request whose header has not been sent.
-pub(super) unsafe fn push(r: *mut ngx_http_request_t, name: &[u8], value: &[u8]) -> Option<()> {
-    // SAFETY: the caller's contract.
-    let memory = unsafe { (*r).pool };
-    // SAFETY: as above.
-    let (key, value) = unsafe { (pool::copy(memory, name)?, pool::copy(memory, value)?) };
+/// `r` must be a live request whose header has not been sent; `name` and `value` must live as long
+/// as it.
+pub(super) unsafe fn push(
+    r: *mut ngx_http_request_t,
+    name: ngx_str_t,
+    value: ngx_str_t,
+) -> Option<()> {
     // SAFETY: the list was initialized by ngx_http_alloc_request for this element type.
     let line = unsafe { ngx_list_push(&raw mut (*r).headers_out.headers) };
     let line = core::ptr::NonNull::new(line.cast::<ngx_table_elt_t>())?;
     let line_value = ngx_table_elt_t {
         hash: 1,
-        key,
+        key: name,
         value,
         lowcase_key: core::ptr::null_mut(),
         #[cfg(nginx1_23_0)]

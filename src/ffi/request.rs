@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use nginx_sys::{
     ngx_http_log_handler_pt, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
-    ngx_pool_t,
+    ngx_pool_t, ngx_str_t,
 };
 
 use super::headers::Names;
@@ -194,9 +194,20 @@ impl<'r> Request<'r> {
     }
 
     /// Adds a response header; without memory it is left out.
-    pub(crate) fn add_response_header(self, name: &[u8], value: &[u8]) {
-        // SAFETY: called from the header filter, before the header is sent.
+    pub(crate) fn add_response_header(self, name: &'r str, value: String) {
+        let Some(value) = self.keep(value.into_bytes()) else { return };
+        let name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+        // SAFETY: called from the header filter, before the header is sent. The name is static or
+        // in the configuration, which lives as long as its requests; the value is in the record.
         let _ = unsafe { headers::push(self.raw, name, value) };
+    }
+
+    /// Moves `text` to where it lives as long as the request: beside the record, which is cheaper
+    /// than another block of the request's pool.
+    pub(super) fn keep(self, text: Vec<u8>) -> Option<ngx_str_t> {
+        let mut record = self.record_or_create()?.borrow_mut();
+        let text = record.keep_text(text);
+        Some(ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() })
     }
 
     /// Makes nginx read our variables again: what an `add_header` or a `map` saw is outdated.
