@@ -5,6 +5,8 @@ use crate::field::{self, Member};
 /// One response. Header names and values keep their bytes and their order.
 #[derive(Debug, Clone)]
 pub struct Reply {
+    /// The status line as sent.
+    pub line: String,
     /// The status code of the status line.
     pub status: u16,
     /// Header lines in order: name as sent, value without surrounding blanks.
@@ -25,7 +27,7 @@ impl Reply {
             .and_then(|rest| rest.split(' ').nth(1)?.parse().ok())
             .unwrap_or_else(|| panic!("not a status line: {status_line:?}"));
         let headers = lines.filter(|line| !line.is_empty()).map(header_line).collect();
-        Self { status, headers, body: Vec::new(), complete: true }
+        Self { line: status_line, status, headers, body: Vec::new(), complete: true }
     }
 
     /// The values of every header line of that name.
