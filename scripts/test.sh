@@ -17,6 +17,6 @@ for kind in $(test_kinds); do
     UPSTREAM_DIAGNOSIS_NGINX=$(nginx_of "$kind")
     export UPSTREAM_DIAGNOSIS_MODULE UPSTREAM_DIAGNOSIS_NGINX
     say "testing with nginx $(nginx_version "$UPSTREAM_DIAGNOSIS_NGINX"), $UPSTREAM_DIAGNOSIS_NGINX"
-    cargo test -p t -- "$@" || failed=1
+    cargo test -p t --test t -- "$@" || failed=1
 done
 exit "$failed"
