@@ -15,8 +15,8 @@ pub(crate) struct Enable;
 impl Directive for Enable {
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         let value = match conf.argument() {
-            b"on" => Setting::On(()),
-            b"off" => Setting::Off,
+            flag if flag.eq_ignore_ascii_case(b"on") => Setting::On(()),
+            flag if flag.eq_ignore_ascii_case(b"off") => Setting::Off,
             other => return Err(conf.not_a_flag(other)),
         };
         once(block.enabled_mut(), value)

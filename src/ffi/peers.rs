@@ -1,7 +1,11 @@
-//! The state of an upstream's servers, when none could be chosen.
+//! An upstream's servers: which one an address belongs to, and why none could be chosen.
 
 use diagnosis::Peers;
-use nginx_sys::{ngx_http_upstream_rr_peers_t, ngx_http_upstream_srv_conf_t};
+use nginx_sys::{
+    ngx_http_upstream_rr_peer_t, ngx_http_upstream_rr_peers_t, ngx_http_upstream_srv_conf_t,
+};
+
+use super::text;
 
 #[cfg(ngx_feature = "http_upstream_zone")]
 use nginx_sys::{ngx_rwlock_rlock, ngx_rwlock_unlock, ngx_slab_pool_t};
@@ -19,37 +23,74 @@ pub(super) unsafe fn count(upstream: *mut ngx_http_upstream_srv_conf_t) -> Optio
     // SAFETY: round_robin has made sure what this is.
     let _lock = unsafe { Lock::read(peers) };
     let mut counts = Peers::default();
-    let mut list = peers.cast_const();
-    // SAFETY: peers are linked to the backup ones, and each to its next, ending with NULL
-    // (ngx_http_upstream_init_round_robin); in a zone the lock above keeps them.
-    while let Some(group) = unsafe { list.as_ref() } {
-        let mut peer = group.peer.cast_const();
-        // SAFETY: as above.
-        while let Some(server) = unsafe { peer.as_ref() } {
-            let place = match () {
-                () if server.down != 0 => &mut counts.down,
-                () if is_failed(server) => &mut counts.failed,
-                () if server.max_conns != 0 && server.conns >= server.max_conns => {
-                    &mut counts.at_limit
-                }
-                () => &mut 0,
-            };
-            *place = place.saturating_add(1);
-            counts.total = counts.total.saturating_add(1);
-            peer = server.next;
-        }
-        list = group.next;
+    // SAFETY: locked above.
+    for peer in unsafe { all(peers) } {
+        let place = match () {
+            () if peer.down != 0 => &mut counts.down,
+            () if is_failed(peer) => &mut counts.failed,
+            () if peer.max_conns != 0 && peer.conns >= peer.max_conns => &mut counts.at_limit,
+            () => &mut 0,
+        };
+        *place = place.saturating_add(1);
+        counts.total = counts.total.saturating_add(1);
     }
     Some(counts)
 }
 
+/// The `server` argument of the peer whose address text is `address`, best the very bytes that
+/// nginx chose; empty when two servers have that address.
+///
+/// `None` as for [`count`].
+///
+/// # Safety
+/// As [`count`].
+pub(super) unsafe fn server(
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+    address: &[u8],
+) -> Option<Box<[u8]>> {
+    // SAFETY: the caller's contract.
+    let peers = unsafe { round_robin(upstream) }?;
+    // SAFETY: round_robin has made sure what this is.
+    let _lock = unsafe { Lock::read(peers) };
+    let mut same: Option<&[u8]> = None;
+    // SAFETY: locked above.
+    for peer in unsafe { all(peers) } {
+        // SAFETY: a peer's texts live as long as it.
+        let (name, server) = unsafe { (text::bytes(peer.name), text::bytes(peer.server)) };
+        if core::ptr::eq(name, address) {
+            return Some(server.into());
+        }
+        if name == address {
+            same = Some(same.filter(|other| *other != server).map_or(server, |_| &[]));
+        }
+    }
+    Some(same.unwrap_or_default().into())
+}
+
+/// All peers, the backup ones last.
+///
+/// # Safety
+/// `peers` must be round robin's; shared ones must be locked while the iterator is in use.
+unsafe fn all<'p>(
+    peers: *mut ngx_http_upstream_rr_peers_t,
+) -> impl Iterator<Item = &'p ngx_http_upstream_rr_peer_t> {
+    // SAFETY: peers are linked to the backup ones, and each to its next, ending with NULL
+    // (ngx_http_upstream_init_round_robin); the lock keeps them so.
+    let groups =
+        core::iter::successors(unsafe { peers.as_ref() }, |group| unsafe { group.next.as_ref() });
+    groups.flat_map(|group| {
+        // SAFETY: as above.
+        core::iter::successors(unsafe { group.peer.as_ref() }, |peer| unsafe { peer.next.as_ref() })
+    })
+}
+
 /// The rule of ngx_http_upstream_get_peer.
-fn is_failed(server: &nginx_sys::ngx_http_upstream_rr_peer_t) -> bool {
+fn is_failed(peer: &ngx_http_upstream_rr_peer_t) -> bool {
     // SAFETY: nginx sets ngx_cached_time before it runs any module code (ngx_time_init).
     let now = unsafe { (*nginx_sys::ngx_cached_time).sec };
-    server.max_fails != 0
-        && server.fails >= server.max_fails
-        && now.saturating_sub(server.checked) <= server.fail_timeout
+    peer.max_fails != 0
+        && peer.fails >= peer.max_fails
+        && now.saturating_sub(peer.checked) <= peer.fail_timeout
 }
 
 /// `uscf->peer.data`, when it is surely what round robin put there: third-party balancers may

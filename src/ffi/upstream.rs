@@ -110,16 +110,23 @@ impl<'r> Upstream<'r> {
     pub(crate) fn server(self, address: &[u8]) -> Box<[u8]> {
         let u = self.get();
         // SAFETY: as in `name`.
-        let (block, resolved) = unsafe { (u.upstream.as_ref(), u.resolved.as_ref()) };
-        match (block, resolved) {
+        match unsafe { (u.upstream.as_ref(), u.resolved.as_ref()) } {
             (Some(block), _) if block.servers.is_null() => implicit(block),
-            // SAFETY: as in `name`.
-            (Some(block), _) => match unsafe { configured(block, address) } {
-                None => Box::default(),
-                // ngx_http_upstream_add makes such a server for a literal address.
-                Some([]) => implicit(block),
-                Some(server) => with_port(server),
-            },
+            (Some(_), _) if address.is_empty() => Box::default(),
+            (Some(block), _) => {
+                // SAFETY: a configured upstream; nginx holds no lock of its servers when it logs
+                // an error (the warning inside ngx_http_upstream_free_round_robin_peer is none).
+                let known = unsafe { peers::server(u.upstream, address) };
+                // SAFETY: as in `name`.
+                let server = known.or_else(|| unsafe { configured(block, address) });
+                match server.as_deref() {
+                    None => Box::default(),
+                    // ngx_http_upstream_add makes such a server for a literal address.
+                    Some([]) if is_literal(block) => implicit(block),
+                    Some([]) => Box::default(),
+                    Some(server) => with_port(server),
+                }
+            }
             (None, Some(resolved)) => {
                 // SAFETY: as in `name`.
                 host_and_port(unsafe { text::bytes(resolved.host) }, resolved.port)
@@ -255,41 +262,39 @@ fn implicit(block: &ngx_http_upstream_srv_conf_t) -> Box<[u8]> {
     host_and_port(unsafe { text::bytes(block.host) }, block.port)
 }
 
-/// The `server` whose address is `address`: the very string that nginx made when it parsed the
-/// configuration, or a copy of it in a shared zone.
+/// Whether the block is no block but the literal address of a `proxy_pass`: nothing else leaves the
+/// place of the directive empty (ngx_http_upstream_add).
+fn is_literal(block: &ngx_http_upstream_srv_conf_t) -> bool {
+    // SAFETY: ngx_http_upstream_add and ngx_http_upstream create this array.
+    let servers = unsafe { (*block.servers).as_slice::<ngx_http_upstream_server_t>() };
+    matches!(servers, [only] if only.name.len == 0)
+}
+
+/// The `server` whose address is `address`, from the configuration: for balancers that do not keep
+/// their servers as round robin does.
 ///
 /// # Safety
 /// `block` must be a configured upstream with servers.
-unsafe fn configured<'c>(
-    block: &'c ngx_http_upstream_srv_conf_t,
-    address: &[u8],
-) -> Option<&'c [u8]> {
+unsafe fn configured(block: &ngx_http_upstream_srv_conf_t, address: &[u8]) -> Option<Box<[u8]>> {
     // SAFETY: ngx_http_upstream creates this array of ngx_http_upstream_server_t.
     let servers = unsafe { (*block.servers).as_slice::<ngx_http_upstream_server_t>() };
-    let addresses = servers.iter().flat_map(|server| {
-        let addresses = if server.addrs.is_null() {
-            &[]
-        } else {
-            // SAFETY: naddrs addresses, made by ngx_parse_url.
-            unsafe { core::slice::from_raw_parts(server.addrs, server.naddrs) }
+    let is_at = |server: &&ngx_http_upstream_server_t| {
+        // SAFETY: NULL, or naddrs addresses made by ngx_parse_url, as long as the configuration.
+        let addresses = unsafe {
+            server
+                .addrs
+                .as_ref()
+                .map_or(&[][..], |first| core::slice::from_raw_parts(first, server.naddrs))
         };
-        addresses.iter().map(move |address| (server.name, address.name))
-    });
-    let mut same = None;
-    for (server, candidate) in addresses {
+        // SAFETY: as above.
+        addresses.iter().any(|candidate| unsafe { text::bytes(candidate.name) } == address)
+    };
+    let mut found = servers.iter().filter(is_at);
+    match (found.next(), found.next()) {
         // SAFETY: configuration lives as long as its requests.
-        let (server, text) = unsafe { (text::bytes(server), text::bytes(candidate)) };
-        if core::ptr::eq(address.as_ptr(), candidate.data) {
-            return Some(server);
-        }
-        if text == address {
-            if same.is_some_and(|other| other != server) {
-                return None;
-            }
-            same = Some(server);
-        }
+        (Some(only), None) => Some(unsafe { text::bytes(only.name) }.into()),
+        (Some(_), Some(_)) | (None, _) => None,
     }
-    same
 }
 
 /// `server app;` means port 80.
@@ -300,5 +305,10 @@ fn with_port(server: &[u8]) -> Box<[u8]> {
 }
 
 fn host_and_port(host: &[u8], port: nginx_sys::in_port_t) -> Box<[u8]> {
-    if port == 0 { host.into() } else { [host, format!(":{port}").as_bytes()].concat().into() }
+    match (host, port) {
+        // ngx_parse_unix_domain_url keeps the path alone.
+        ([b'/', ..], _) => [b"unix:", host].concat().into(),
+        (_, 0) => host.into(),
+        (_, _) => [host, format!(":{port}").as_bytes()].concat().into(),
+    }
 }
