@@ -40,7 +40,7 @@ fn sent(what: &[u8]) -> Option<Message> {
     if let Some(size) = what.strip_prefix(b"too large http2 frame: ") {
         return Some(http2_frame(size));
     }
-    if what == b"too big header" || what.starts_with(b"too large http2 header") {
+    if what == b"too big header" || over_buffer_size(what) {
         return Some(Message::HeaderTooBig);
     }
     if what.starts_with(b"no valid HTTP/1.0 header") {
@@ -71,6 +71,14 @@ fn http2_frame(size: &[u8]) -> Message {
     }
 }
 
+/// Since 1.31, HTTP/2 headers have to fit into the buffer, too; before, and still without a number,
+/// only a limit of HPACK's own is meant.
+fn over_buffer_size(what: &[u8]) -> bool {
+    what == b"too large http2 header"
+        || what.starts_with(b"too large http2 header name length: ")
+        || what.starts_with(b"too large http2 header value length: ")
+}
+
 fn malformed(what: &[u8]) -> bool {
     const BEGINNINGS: &[&[u8]] = &[
         b"invalid header",
@@ -97,6 +105,7 @@ fn malformed(what: &[u8]) -> bool {
         b"truncated http2 header",
         b"zero http2 header name length",
         b"too short http2 frame",
+        b"too large http2 header ",
         b"http2 frame with too long padding",
         b"http2 table index with continuation flag",
         b"frame for unknown stream ",
@@ -138,6 +147,9 @@ mod tests {
                 None,
             ),
             ("sent too big trailers", Some(Message::Malformed)),
+            ("sent too large http2 header", Some(Message::HeaderTooBig)),
+            ("sent too large http2 header value length: 9000", Some(Message::HeaderTooBig)),
+            ("sent too large http2 header value length", Some(Message::Malformed)),
             ("sent goaway with error 2", Some(Message::StreamReset)),
             ("sent goaway frame with non-zero stream id: 3", Some(Message::Malformed)),
             ("sent too large http2 frame: 4740180", Some(Message::Foreign)),
