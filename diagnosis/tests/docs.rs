@@ -1,4 +1,4 @@
-//! docs/causes.md is what the table says.
+//! docs/causes.md and the table in README.md are what the table of causes says.
 
 use std::fs;
 use std::path::Path;
@@ -13,5 +13,15 @@ fn the_page_of_causes_is_up_to_date() {
     assert!(
         written == markdown::causes(),
         "write it anew: cargo run -q -p diagnosis --example causes > docs/causes.md"
+    );
+}
+
+#[test]
+fn the_table_in_the_readme_is_up_to_date() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let written = fs::read_to_string(page).expect("README.md exists");
+    assert!(
+        markdown::with_short_table(&written).as_ref() == Some(&written),
+        "renew it: cargo run -q -p diagnosis --example causes README.md"
     );
 }

@@ -51,6 +51,27 @@ pub(crate) fn causes() -> String {
     out
 }
 
+/// The part of README.md that is made from the table.
+const BEGIN: &str = "<!-- causes: cargo run -q -p diagnosis --example causes README.md -->\n";
+const END: &str = "<!-- end of causes -->\n";
+
+/// README.md with its table made anew; `None` when it has no place for one.
+pub(crate) fn with_short_table(readme: &str) -> Option<String> {
+    let (before, rest) = readme.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some([before, BEGIN, &short_table(), END, after].concat())
+}
+
+fn short_table() -> String {
+    let mut out = String::from("| cause | what happened | usual reason |\n|---|---|---|\n");
+    for row in rows() {
+        let Row { token, meaning, reason, .. } = row;
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "| [`{token}`](docs/causes.md#{token}) | {meaning} | {reason} |");
+    }
+    out
+}
+
 fn rows() -> impl Iterator<Item = &'static Row> {
     Cause::ALL.iter().map(|cause| cause.row())
 }
