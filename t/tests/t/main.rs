@@ -13,6 +13,7 @@
 mod body;
 mod config;
 mod connect;
+mod exhaustion;
 mod expect;
 mod harness;
 mod inheritance;
