@@ -13,10 +13,12 @@
 mod body;
 mod config;
 mod connect;
+mod error_logs;
 mod exhaustion;
 mod expect;
 mod harness;
 mod inheritance;
+mod lifecycle;
 mod select;
 mod send_header;
 mod tls;
