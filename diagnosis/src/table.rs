@@ -307,15 +307,16 @@ causes! {
             name that it holds",
         provoked: Test("tls::tls_certificate_name_mismatch"),
     }
-    /// the peer wants a certificate from nginx
+    /// the peer wants a certificate from nginx, or another one
     TlsClientCertificateRequired(
         "tls_client_certificate_required", Handshake,
         Some("tls_alert_received"), None, [3]
     ) {
-        reason: "mutual TLS on the back end and no proxy_ssl_certificate",
-        advice: "" Peer " wants a certificate from nginx; set " Prefix "_ssl_certificate and "
-            Prefix "_ssl_certificate_key",
-        provoked: Test("tls::tls_client_certificate_required"),
+        reason: "mutual TLS on the back end, and no proxy_ssl_certificate or one that is out of date",
+        advice: "" Peer " wants a certificate from nginx that it accepts; set " Prefix "\
+            _ssl_certificate and " Prefix "_ssl_certificate_key, to one that is valid and whose \
+            authority the back end trusts",
+        provoked: Test("tls_own_side::tls_client_certificate_required"),
     }
     /// nginx could not set up its own side of TLS
     TlsConfigurationError(
@@ -325,7 +326,7 @@ causes! {
         reason: "a certificate or key file, named with a variable, that cannot be read",
         advice: "nginx could not set up TLS for " Peer "; check the files of " Prefix "\
             _ssl_certificate and " Prefix "_ssl_certificate_key, and " Prefix "_ssl_name",
-        provoked: Test("tls::tls_configuration_error"),
+        provoked: Test("tls_own_side::tls_configuration_error"),
     }
     /// the peer did not read the request in time
     SendTimeout("send_timeout", Send, Some("connection_write_timeout"), None, [4]) {

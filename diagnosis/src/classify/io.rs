@@ -103,14 +103,14 @@ fn established(error: TlsError, phase: Phase) -> Verdict {
     }
 }
 
-/// Only one alert says beyond doubt what is missing: certificate_required of TLS 1.3, which comes
-/// after our side of the handshake is over.
+/// A server has only one certificate to complain about: the client's, missing (116 in TLS 1.3, 42
+/// from some servers in TLS 1.2) or not accepted. In TLS 1.3 that comes after our side of the
+/// handshake is over.
 fn alerted(alert: u8, phase: Phase) -> Verdict {
-    const CERTIFICATE_REQUIRED: u8 = 116;
-    let found = if alert == CERTIFICATE_REQUIRED {
-        verdict(Cause::TlsClientCertificateRequired)
-    } else {
-        Verdict { phase, ..verdict(Cause::TlsAlert) }
+    let found = match alert {
+        // no_certificate … certificate_unknown, unknown_ca, access_denied, certificate_required
+        41..=46 | 48 | 49 | 116 => verdict(Cause::TlsClientCertificateRequired),
+        _ => Verdict { phase, ..verdict(Cause::TlsAlert) },
     };
     Verdict { alert: Some(alert), ..found }
 }
