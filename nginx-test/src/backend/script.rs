@@ -17,6 +17,8 @@ use crate::wait;
 pub enum Step {
     /// Does the TLS handshake with the configuration given to `Listening::tls`.
     Tls,
+    /// The same; before its own last flight it opens the first gate and waits for the second.
+    TlsInTwo(Gate, Gate),
     /// Reads until the empty line that ends an HTTP header.
     ReadHead,
     /// Reads an HTTP request with its body.
@@ -118,7 +120,11 @@ impl Player<'_> {
     /// None ends the script.
     fn step(&mut self, step: &Step) -> Option<()> {
         match step {
-            Step::Tls => self.handshake(),
+            Step::Tls => self.handshake(|_| Some(())),
+            Step::TlsInTwo(reached, go) => self.handshake(|player| {
+                reached.open();
+                player.pass(go)
+            }),
             Step::ReadHead => self.read_until(http::head_is_complete),
             Step::ReadRequest => self.read_until(http::request_is_complete),
             Step::ReadUntil(complete) => self.read_until(*complete),
@@ -152,10 +158,12 @@ impl Player<'_> {
         }
     }
 
-    fn handshake(&mut self) -> Option<()> {
+    fn handshake(&mut self, pause: impl FnOnce(&Self) -> Option<()>) -> Option<()> {
         let Wire::Plain(stream) = &self.wire else { panic!("Step::Tls twice") };
         let config = self.tls.clone().expect("Listening::tls before Step::Tls");
-        let tls = TlsStream::accept(&config, Arc::clone(stream)).ok()?;
+        let mut tls = TlsStream::accept(&config, Arc::clone(stream)).ok()?;
+        pause(self)?;
+        tls.flush().ok()?;
         self.wire = Wire::Tls(Box::new(tls));
         Some(())
     }

@@ -149,18 +149,31 @@ pub(crate) struct TlsStream {
 }
 
 impl TlsStream {
-    /// Does the handshake. On failure the alert, if any, has been sent.
+    /// Does the handshake up to the last flight of this side, which `flush` sends. On failure the
+    /// alert, if any, has been sent.
     pub(crate) fn accept(config: &Arc<Config>, stream: Arc<Stream>) -> io::Result<Self> {
-        let mut connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
-        while connection.is_handshaking() {
-            connection.complete_io(&mut &*stream).inspect_err(|_| {
-                let _ = connection.write_tls(&mut &*stream);
+        let connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+        let mut tls = Self { connection, stream };
+        while tls.connection.is_handshaking() {
+            tls.progress().inspect_err(|_| {
+                let _ = tls.connection.write_tls(&mut &*tls.stream);
                 // Without this, unread bytes would turn the close into RST and lose the alert.
-                let _ = stream.shutdown(std::net::Shutdown::Write);
-                stream.wait_for_hangup();
+                let _ = tls.stream.shutdown(std::net::Shutdown::Write);
+                tls.stream.wait_for_hangup();
             })?;
         }
-        Ok(Self { connection, stream })
+        Ok(tls)
+    }
+
+    fn progress(&mut self) -> io::Result<()> {
+        if self.connection.wants_write() {
+            self.connection.write_tls(&mut &*self.stream)?;
+        } else if self.connection.read_tls(&mut &*self.stream)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        } else {
+            self.connection.process_new_packets().map_err(io::Error::other)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn stream(&self) -> &Stream {
