@@ -22,4 +22,5 @@ mod lifecycle;
 mod select;
 mod send_header;
 mod tls;
+mod tls_own_side;
 mod unix_socket;
