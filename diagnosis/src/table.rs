@@ -1,7 +1,7 @@
 //! The causes, one row each: documentation, advice, header and tests are made from it.
 
 use crate::cause::Phase::{Body, Client, Connect, Handshake, Header, Local, Resolve, Select, Send};
-use crate::cause::Provoked::{Corpus, Test};
+use crate::cause::Provoked::Test;
 use crate::cause::{Advice, Hole, Phase, Row};
 
 /// A row reads: meaning; name(token, usual phase, RFC 9209 error, its rcode, checklist steps).
@@ -463,10 +463,7 @@ causes! {
         reason: "no memory, or a state that nginx does not expect",
         advice: "nginx could not go on with this request; see its error log, and how much memory \
             is free",
-        provoked: Corpus(
-            "nginx must run out of memory at one particular allocation, or meet a state that \
-             it never expects",
-        ),
+        provoked: Test("local::internal_error"),
     }
     /// a failure that no other cause describes
     Other("other", Local, Some("proxy_internal_error"), None, []) {

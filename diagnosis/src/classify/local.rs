@@ -49,7 +49,8 @@ pub(super) fn disk(disk: Disk, o: &Observation) -> Option<Verdict> {
         Some(errno @ (Errno::EMFILE | Errno::ENFILE)) => {
             Verdict { phase: Phase::Local, ..no_descriptor(errno, o) }
         }
-        Some(Errno::ENOSPC | Errno::EDQUOT) => verdict(Cause::DiskFull),
+        // Without an error the system has written a part: what was left of the space.
+        Some(Errno::ENOSPC | Errno::EDQUOT) | None => verdict(Cause::DiskFull),
         _ => verdict(Cause::DiskFailed),
     };
     Some(Verdict { errno: disk.errno, pending: in_body(o), ..found })
