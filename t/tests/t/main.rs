@@ -19,6 +19,7 @@ mod expect;
 mod harness;
 mod inheritance;
 mod lifecycle;
+mod local;
 mod select;
 mod send_header;
 mod tls;
