@@ -251,7 +251,8 @@ fn assert_fails(test: impl FnOnce(&mut PathBuf)) {
 #[test]
 fn an_undeclared_alert_fails_the_test() {
     let complain = |nginx: Nginx, dir: &mut PathBuf| {
-        let backend = Backend::ok("x");
+        // Busy connections cannot be reused, idle ones would be.
+        let backend = Backend::script([Step::Hold]);
         let nginx = nginx.set("backend", &backend).start();
         nginx.dir().clone_into(dir);
         let mut clients: Vec<_> = (0..12).map(|_| nginx.connect()).collect();
