@@ -181,7 +181,7 @@ fn each_worker_says_it_once() {
         assert_eq!(nginx.get("/").status, 502);
         let text = nginx.error_log();
         let lines = text.lines().filter(|line| line.contains("[alert]"));
-        let pids: Vec<i32> = lines.map(|line| pid_of(line)).collect();
+        let pids: Vec<i32> = lines.map(pid_of).collect();
         (pids.len() >= 2).then_some(pids)
     });
     for _ in 0..20 {
