@@ -21,6 +21,7 @@ mod harness;
 mod inheritance;
 mod lifecycle;
 mod local;
+mod resolve;
 mod select;
 mod send_header;
 mod tls;
