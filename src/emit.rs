@@ -71,13 +71,13 @@ fn failed_header<'r>(
         request.add_response_header(name, value);
     }
     if let Some(member) = fields.proxy_status {
-        request.add_response_header("Proxy-Status", member);
+        request.add_response_header("Proxy-Status", member.into_bytes());
     }
 }
 
 /// What is added to a response header.
 struct Fields<'r> {
-    diagnosis: Option<(&'r str, String)>,
+    diagnosis: Option<(&'r str, Vec<u8>)>,
     proxy_status: Option<String>,
 }
 
@@ -102,7 +102,7 @@ fn fields<'r>(
 }
 
 /// The whole field, after what the upstream sent under the same name: one field line says it all.
-fn full(request: Request<'_>, conf: &LocConf, diagnosis: &Diagnosis<'_>) -> String {
+fn full(request: Request<'_>, conf: &LocConf, diagnosis: &Diagnosis<'_>) -> Vec<u8> {
     let names = hidden_names(conf);
     let inner = match request.upstream() {
         Some(_) => request.response_headers(&names),

@@ -4,11 +4,11 @@
 //! nginx try the next server, an upstream's own 5xx, a client that left) are read off
 //! `r->upstream_states` by [`reconcile`] and [`complete`].
 
-use diagnosis::{Attempt, Cause, Verdict};
+use diagnosis::{Attempt, Cause, Texts, Verdict};
 
 use crate::ffi::{Request, State, Upstream};
 use crate::headroom;
-use crate::record::Key;
+use crate::record::{Entry, Key};
 
 /// Status with which nginx notes that the client closed the connection.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -40,23 +40,23 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
     }
     let tried = address_of(verdict, address);
     let attempt = Attempt {
-        message: words.into(),
         ms: began.then(|| upstream.elapsed_ms()),
         status: observation.status,
         bytes_received: observation.bytes_received,
         reused: observation.reused,
-        ..attempt(verdict, upstream, tried)
+        ..attempt(verdict, upstream, tried, words)
     };
-    keep(request, key, attempt);
+    keep(request, key, observation.header_sent, attempt);
     if verdict.pending {
         upstream.watch_end(request, record);
     }
 }
 
 /// Adds an attempt to the record of the main request.
-fn keep(request: Request<'_>, key: Key, attempt: Attempt) {
+fn keep(request: Request<'_>, key: Key, after_header: bool, attempt: Attempt) {
     if let Some(record) = request.record_or_create() {
-        record.borrow_mut().push(key, request.is_background(), attempt);
+        let entry = Entry { key, background: request.is_background(), after_header };
+        record.borrow_mut().push(entry, attempt);
         request.forget_variables();
     }
 }
@@ -126,9 +126,9 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
         status: if own { state.status() } else { 0 },
         bytes_received: state.bytes_received(),
         retried,
-        ..attempt(verdict, upstream, state.address())
+        ..attempt(verdict, upstream, state.address(), &[])
     };
-    keep(request, key, attempt);
+    keep(request, key, false, attempt);
 }
 
 /// Brings the record of a main request up to date before somebody reads it.
@@ -156,9 +156,10 @@ fn client_closed(request: Request<'_>) {
             diagnosis::client_closed(),
             upstream,
             state.map_or(&[][..], |state| state.address()),
+            &[],
         )
     };
-    keep(request, key, attempt);
+    keep(request, key, false, attempt);
 }
 
 /// Index of the try that `upstream` is at, and whether it has begun (a peer was asked for).
@@ -182,15 +183,17 @@ fn address_of(verdict: Verdict, address: &[u8]) -> &[u8] {
 }
 
 /// What is the same for every kind of failure.
-fn attempt(verdict: Verdict, upstream: Upstream<'_>, address: &[u8]) -> Attempt {
+fn attempt(verdict: Verdict, upstream: Upstream<'_>, address: &[u8], message: &[u8]) -> Attempt {
     Attempt {
         verdict,
         protocol: upstream.protocol(),
         family: Upstream::family(address),
-        upstream: upstream.name().into(),
-        server: upstream.server(address),
-        address: address.into(),
-        message: Box::default(),
+        texts: Texts::new(
+            upstream.name(),
+            |out| upstream.write_server(address, out),
+            address,
+            message,
+        ),
         ms: None,
         status: 0,
         bytes_received: 0,

@@ -1,23 +1,23 @@
 //! What became of the request as a whole.
 
-use diagnosis::{Attempt, Cause, Outcome, Phase};
+use diagnosis::{Attempt, Cause, Outcome};
 
 use crate::ffi::Request;
 use crate::record::{Key, Record};
 
 /// Outcome of the main request `main`, whose failures are in `record`; `None` without failures.
 pub(crate) fn outcome(main: Request<'_>, record: &Record) -> Option<Outcome> {
-    let (attempt, key, background) = record.decisive()?;
+    let (attempt, entry) = record.decisive()?;
     Some(if attempt.verdict.cause == Cause::ClientClosed {
         Outcome::Aborted
-    } else if attempt.verdict.phase == Phase::Body {
+    } else if entry.after_header {
         Outcome::Truncated
     } else if attempt.retried {
         Outcome::Recovered
-    } else if key.owner == main.id() {
-        of_main(main, attempt, key)
+    } else if entry.key.owner == main.id() {
+        of_main(main, attempt, entry.key)
     } else {
-        of_subrequest(main, attempt, background)
+        of_subrequest(main, attempt, entry.background)
     })
 }
 

@@ -1,6 +1,7 @@
 //! What went wrong in one main request, its redirects and its subrequests.
 
 use diagnosis::Attempt;
+use smallvec::SmallVec;
 
 use crate::ffi::Finalizer;
 
@@ -17,23 +18,28 @@ pub(crate) struct Key {
     pub(crate) index: usize,
 }
 
-/// A failed attempt and whose it was.
-struct Entry {
-    key: Key,
+/// Whose a failed attempt was, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
     /// The request was a background one (mirror, cache update): nobody waits for its response.
-    background: bool,
+    pub(crate) background: bool,
+    /// The upstream's header had been sent on.
+    pub(crate) after_header: bool,
 }
 
-/// Everything known about the failures of one main request.
+/// Everything known about the failures of one main request. One failure is the rule, and needs no
+/// further allocation.
 #[derive(Default)]
 pub(crate) struct Record {
-    attempts: Vec<Attempt>,
-    entries: Vec<Entry>,
+    attempts: SmallVec<[Attempt; 1]>,
+    /// One for each attempt.
+    entries: SmallVec<[Entry; 1]>,
     /// Body-phase failures that nginx has logged and not yet acted on.
-    pending: Vec<(Key, bool, Attempt)>,
+    pending: Vec<(Entry, Attempt)>,
     finalizers: Vec<(usize, Finalizer)>,
     /// What nginx was given to send or to log; it reads it until the request is destroyed.
-    texts: Vec<Vec<u8>>,
+    texts: SmallVec<[Vec<u8>; 2]>,
     dropped: u32,
 }
 
@@ -56,33 +62,30 @@ impl Record {
     /// Whether this try is already known, confirmed or not.
     pub(crate) fn knows(&self, key: Key) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
-            || self.pending.iter().any(|(pending, ..)| *pending == key)
+            || self.pending.iter().any(|(entry, _)| entry.key == key)
     }
 
     /// Adds a failure. One that is `pending` counts only once [`Record::settle`] confirms it.
-    pub(crate) fn push(&mut self, key: Key, background: bool, attempt: Attempt) {
+    pub(crate) fn push(&mut self, entry: Entry, attempt: Attempt) {
         if self.attempts.len() >= MAX_ATTEMPTS || self.pending.len() >= MAX_ATTEMPTS {
             self.dropped = self.dropped.saturating_add(1);
         } else if attempt.verdict.pending {
-            self.pending.push((key, background, attempt));
+            self.pending.push((entry, attempt));
         } else {
-            // One failure is the rule: the usual growth to four would be the largest allocation.
-            self.attempts.reserve_exact(1);
-            self.entries.reserve_exact(1);
             self.attempts.push(attempt);
-            self.entries.push(Entry { key, background });
+            self.entries.push(entry);
         }
     }
 
     /// nginx has ended the upstream of `owner`: its pending failures were real, or were noise.
     pub(crate) fn settle(&mut self, owner: usize, failed: bool) {
-        let (ended, waiting) =
-            std::mem::take(&mut self.pending).into_iter().partition(|(key, ..)| key.owner == owner);
+        let pending = std::mem::take(&mut self.pending);
+        let (ended, waiting): (Vec<_>, Vec<_>) =
+            pending.into_iter().partition(|(entry, _)| entry.key.owner == owner);
         self.pending = waiting;
-        let ended: Vec<(Key, bool, Attempt)> = ended;
-        for (key, background, mut attempt) in ended.into_iter().filter(|_| failed) {
+        for (entry, mut attempt) in ended.into_iter().filter(|_| failed) {
             attempt.verdict.pending = false;
-            self.push(key, background, attempt);
+            self.push(entry, attempt);
         }
     }
 
@@ -94,18 +97,15 @@ impl Record {
     }
 
     /// The last failed attempt that somebody waited for, or else the last one of all.
-    pub(crate) fn decisive(&self) -> Option<(&Attempt, Key, bool)> {
-        let all = || self.entries.iter().zip(&self.attempts).rev();
-        let waited = all().find(|(entry, _)| !entry.background);
-        waited
-            .or_else(|| all().next())
-            .map(|(entry, attempt)| (attempt, entry.key, entry.background))
+    pub(crate) fn decisive(&self) -> Option<(&Attempt, Entry)> {
+        let all = || self.attempts.iter().zip(self.entries.iter().copied()).rev();
+        all().find(|(_, entry)| !entry.background).or_else(|| all().next())
     }
 
     /// Keeps `text` as long as the request lives and returns where it is.
     pub(crate) fn keep_text(&mut self, text: Vec<u8>) -> &[u8] {
         self.texts.push(text);
-        self.texts.last().map_or(&[], Vec::as_slice)
+        self.texts.last().map_or(&[], |text| text.as_slice())
     }
 
     /// Keeps what `u->finalize_request` of `owner` was before it was watched.

@@ -22,12 +22,12 @@ pub(crate) struct Variable {
 
 /// All of them; the scalars speak of the last failed attempt.
 pub(crate) static VARIABLES: [Variable; 15] = [
-    scalar("", |d, _| text(diagnosis::field::full(&[], d))),
+    scalar("", |d, _| Some(diagnosis::field::full(&[], d))),
     scalar("_cause", |_, attempt| text(attempt.verdict.cause.token())),
     scalar("_phase", |_, attempt| text(attempt.verdict.phase.token())),
     scalar("_outcome", |d, _| text(d.outcome.token())),
-    scalar("_server", |_, attempt| bytes(&attempt.server)),
-    scalar("_address", |_, attempt| bytes(&attempt.address)),
+    scalar("_server", |_, attempt| bytes(attempt.server())),
+    scalar("_address", |_, attempt| bytes(attempt.address())),
     scalar("_errno", |_, attempt| text(attempt.verdict.errno?.name()?)),
     scalar("_limit", |_, attempt| text(attempt.verdict.limit?.to_string())),
     scalar("_advice", |_, attempt| text(diagnosis::advice::sentence(attempt))),

@@ -25,8 +25,8 @@ pub(crate) fn pieces(a: &Attempt, mut write: impl FnMut(&[u8])) {
 /// Every hole has words for when the value is not known.
 fn filling(hole: Hole, a: &Attempt) -> Cow<'_, [u8]> {
     let words: &'static str = match hole {
-        Hole::Peer => return named([&a.address, &a.server, &a.upstream]),
-        Hole::Upstream => return named([&a.upstream, &a.server, &a.address]),
+        Hole::Peer => return named([a.address(), a.server(), a.upstream()], a),
+        Hole::Upstream => return named([a.upstream(), a.server(), a.address()], a),
         Hole::Prefix => a.protocol.directive_prefix(),
         Hole::Limit => match a.verdict.limit {
             Some(limit) => return owned(limit.to_string()),
@@ -46,9 +46,14 @@ fn owned<'a>(text: String) -> Cow<'a, [u8]> {
     Cow::Owned(text.into_bytes())
 }
 
-fn named<'a>(names: [&'a [u8]; 3]) -> Cow<'a, [u8]> {
-    let known = names.into_iter().find(|name| !name.is_empty());
-    printable::plain(known.unwrap_or(b"the upstream"))
+/// The first of `a`'s names that is known.
+fn named<'a>(names: [&'a [u8]; 3], a: &Attempt) -> Cow<'a, [u8]> {
+    let known = names.into_iter().find(|name| !name.is_empty()).unwrap_or(b"the upstream");
+    if a.texts.are_plain() && known.len() <= printable::MAX_BYTES {
+        Cow::Borrowed(known)
+    } else {
+        printable::plain(known)
+    }
 }
 
 /// The directive of the limit, or the one that would have set it.
@@ -90,7 +95,7 @@ fn alert<'a>(a: &Attempt) -> Cow<'a, [u8]> {
 fn code<'a>(a: &Attempt) -> Cow<'a, [u8]> {
     let words: [&[u8]; 2] =
         [b"upstream rejected request with error ", b"upstream sent goaway with error "];
-    let digits = words.iter().find_map(|words| a.message.strip_prefix(*words));
+    let digits = words.iter().find_map(|words| a.message().strip_prefix(*words));
     let code = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
     match code.map(|code| (code, codes::http2_error(code))) {
         Some((number, Some(name))) => owned(format!("error {number} ({name})")),
@@ -103,16 +108,14 @@ fn code<'a>(a: &Attempt) -> Cow<'a, [u8]> {
 mod tests {
     use super::*;
     use crate::attempt::sample;
-    use crate::{Errno, Family, Verdict};
+    use crate::{Errno, Family, Texts, Verdict};
 
     #[test]
     fn a_sentence_is_whole_whatever_is_unknown() {
         for cause in Cause::ALL.iter().copied() {
             let full = sample(cause);
             let bare = Attempt {
-                upstream: Box::default(),
-                server: Box::default(),
-                address: Box::default(),
+                texts: Texts::of([b"", b"", b"", full.message()]),
                 verdict: Verdict { errno: None, limit: None, alert: None, ..full.verdict },
                 status: 0,
                 ..full.clone()
@@ -142,7 +145,7 @@ mod tests {
             sentence(&attempt)
         );
         let mut attempt = sample(Cause::StreamReset);
-        attempt.message = Box::from(&b"upstream rejected request with error 8"[..]);
+        attempt.texts = Texts::of([b"", b"", b"", b"upstream rejected request with error 8"]);
         assert!(sentence(&attempt).contains("error 8 (CANCEL)"));
         let mut attempt = sample(Cause::TlsAlert);
         attempt.verdict.alert = Some(40);
@@ -151,7 +154,7 @@ mod tests {
         attempt.family = Family::Inet6;
         attempt.verdict.errno = Some(Errno(9999));
         assert!(sentence(&attempt).contains("error 9999"));
-        attempt.address = Box::from(&b"\x1b[31m\r\n"[..]);
+        attempt.texts = Texts::of([b"", b"", b"\x1b[31m\r\n", b""]);
         assert!(sentence(&attempt).contains("?[31m??"));
     }
 }

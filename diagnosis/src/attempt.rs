@@ -1,6 +1,6 @@
 //! The records: one verdict, one failed attempt, one diagnosed request.
 
-use crate::{Cause, Errno, Family, Limit, Phase, Protocol};
+use crate::{Cause, Errno, Family, Limit, Phase, Protocol, Texts};
 
 /// What a message and the state around it add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Headroom {
     pub conn_limit: u64,
 }
 
-/// One failed attempt. The byte strings are hostile; an empty one is absent.
+/// One failed attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// Cause, phase and their details.
@@ -41,14 +41,8 @@ pub struct Attempt {
     pub protocol: Protocol,
     /// Family of `address`.
     pub family: Family,
-    /// The upstream block, or the host of an implicit one.
-    pub upstream: Box<[u8]>,
-    /// The configured server, with its port.
-    pub server: Box<[u8]>,
-    /// The address that was tried.
-    pub address: Box<[u8]>,
-    /// nginx's message.
-    pub message: Box<[u8]>,
+    /// Upstream, server, address and nginx's message.
+    pub texts: Texts,
     /// From the attempt's start to its failure, milliseconds.
     pub ms: Option<u64>,
     /// The upstream's own status, or 0.
@@ -61,6 +55,28 @@ pub struct Attempt {
     pub retried: bool,
     /// This worker's headroom at that moment.
     pub headroom: Option<Headroom>,
+}
+
+impl Attempt {
+    /// The upstream block, or the host of an implicit one.
+    pub fn upstream(&self) -> &[u8] {
+        self.texts.upstream()
+    }
+
+    /// The configured server, with its port.
+    pub fn server(&self) -> &[u8] {
+        self.texts.server()
+    }
+
+    /// The address that was tried.
+    pub fn address(&self) -> &[u8] {
+        self.texts.address()
+    }
+
+    /// nginx's own words.
+    pub fn message(&self) -> &[u8] {
+        self.texts.message()
+    }
 }
 
 /// How the request ended.
@@ -119,10 +135,12 @@ pub(crate) fn sample(cause: Cause) -> Attempt {
         verdict,
         protocol: Protocol::Http,
         family: Family::Inet,
-        upstream: Box::from(&b"backend"[..]),
-        server: Box::from(&b"app.internal:3000"[..]),
-        address: Box::from(&b"10.0.0.7:3000"[..]),
-        message: Box::from(&b"connect() failed (111: Connection refused)"[..]),
+        texts: Texts::of([
+            b"backend",
+            b"app.internal:3000",
+            b"10.0.0.7:3000",
+            b"connect() failed (111: Connection refused)",
+        ]),
         ms: Some(1),
         status: 0,
         bytes_received: 0,

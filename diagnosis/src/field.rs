@@ -13,9 +13,9 @@ pub const MAX_BYTES: usize = 1024;
 /// Marks the first member of a field that lost older ones.
 const TRUNCATED: &str = ";truncated";
 
-/// All that is known, for a trusted client. `inner` are the lines of the same name that the
+/// All that is known, for a trusted client: printable ASCII. `inner` are the lines of the same name that the
 /// upstream sent, hostile; one that is no List is dropped. Ours come after them: theirs are older.
-pub fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> String {
+pub fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> Vec<u8> {
     if let ([], [attempt], 0) = (inner, d.attempts, d.dropped) {
         return longest_that_fits(attempt, 0);
     }
@@ -25,57 +25,57 @@ pub fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> String {
 }
 
 /// Bare cause tokens, for anybody.
-pub fn tokens(d: &Diagnosis<'_>) -> String {
-    let causes = d.attempts.iter().map(|attempt| attempt.verdict.cause.token().to_owned());
+pub fn tokens(d: &Diagnosis<'_>) -> Vec<u8> {
+    let causes = d.attempts.iter().map(|attempt| attempt.verdict.cause.token().into());
     join(causes.collect(), d.dropped > 0)
 }
 
 /// As many of the newest members as fit.
-fn join(members: Vec<String>, lost: bool) -> String {
+fn join(members: Vec<Vec<u8>>, lost: bool) -> Vec<u8> {
     const SEPARATOR: &str = ", ";
     let mut room = MAX_BYTES.saturating_sub(TRUNCATED.len());
-    let fits = |member: &&String| {
+    let fits = |member: &&Vec<u8>| {
         let left = room.checked_sub(member.len());
         room = left.unwrap_or(0).saturating_sub(SEPARATOR.len());
         left.is_some()
     };
     let kept = members.iter().rev().take_while(fits).count();
     let lost = lost || kept < members.len();
-    let mut out = String::with_capacity(MAX_BYTES);
+    let mut out = Vec::with_capacity(MAX_BYTES);
     for (index, member) in members.iter().rev().take(kept).rev().enumerate() {
         if index > 0 {
-            out.push_str(SEPARATOR);
+            out.extend_from_slice(SEPARATOR.as_bytes());
         }
-        out.push_str(member);
+        out.extend_from_slice(member);
         if index == 0 && lost {
-            out.push_str(TRUNCATED);
+            out.extend_from_slice(TRUNCATED.as_bytes());
         }
     }
     out
 }
 
 /// The members of a line that another server sent, in canonical form.
-fn members(line: &[u8]) -> Vec<String> {
+fn members(line: &[u8]) -> Vec<Vec<u8>> {
     let Ok(list) = Parser::new(line).parse::<List>() else { return Vec::new() };
     let written = |entry| {
         let mut serializer = ListSerializer::new();
         serializer.members([entry]);
-        serializer.finish()
+        serializer.finish().map(String::into_bytes)
     };
     list.iter().filter_map(written).collect()
 }
 
 /// A member of at most [`MAX_BYTES`] less `reserve`; where escapes make it longer, it does without
 /// its longest strings.
-fn longest_that_fits(a: &Attempt, reserve: usize) -> String {
+fn longest_that_fits(a: &Attempt, reserve: usize) -> Vec<u8> {
     let room = MAX_BYTES.saturating_sub(reserve);
     let mut shorter_than = usize::MAX;
     loop {
         let member = member(a, shorter_than);
         if member.len() <= room || shorter_than == 0 {
-            return printable::into_string(member);
+            return member;
         }
-        let lengths = [&a.upstream, &a.server, &a.address].map(|text| cut_length(text));
+        let lengths = [a.upstream(), a.server(), a.address()].map(cut_length);
         let shown = lengths.into_iter().filter(|length| *length < shorter_than);
         shorter_than = shown.max().unwrap_or(0);
     }
@@ -94,12 +94,12 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
     let mut string = |key: &[u8], text: &[u8]| {
         if !text.is_empty() && cut_length(text) < shorter_than {
             out.extend_from_slice(key);
-            quoted(&mut out, text);
+            quoted(&mut out, text, a.texts.are_plain());
         }
     };
-    string(b";upstream=", &a.upstream);
-    string(b";server=", &a.server);
-    string(b";address=", &a.address);
+    string(b";upstream=", a.upstream());
+    string(b";server=", a.server());
+    string(b";address=", a.address());
     if let Some(name) = v.errno.and_then(|errno| errno.name()) {
         out.extend_from_slice(b";errno=");
         out.extend_from_slice(name.as_bytes());
@@ -131,10 +131,11 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
 }
 
 /// RFC 9651, section 4.1.6.
-pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8]) {
+/// `plain`: it is known to need no escape.
+pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8], plain: bool) {
     let text = text.get(..printable::MAX_BYTES).unwrap_or(text);
     out.push(b'"');
-    if printable::is_plain(text) {
+    if plain {
         out.extend_from_slice(text);
     } else {
         for byte in printable::ascii(text).iter().copied() {
@@ -148,6 +149,7 @@ pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// RFC 9651, section 4.1.4: at most 15 digits, so an unlimited RLIMIT_NOFILE is cut.
+#[inline]
 fn integer(out: &mut Vec<u8>, key: &[u8], value: u64) {
     const MAX: u64 = 999_999_999_999_999;
     out.extend_from_slice(key);

@@ -17,7 +17,7 @@ pub fn object(d: &Diagnosis<'_>) -> Vec<u8> {
         if d.status > 0 {
             json.number(r#","status":"#, d.status.into());
         }
-        json.text(r#","upstream":"#, &last.upstream);
+        json.text(r#","upstream":"#, last.upstream(), last);
         json.raw(r#","advice":""#);
         advice::pieces(last, |piece| json.out.extend_from_slice(piece));
         json.raw(r#"""#);
@@ -47,9 +47,9 @@ impl Json {
         let v = &a.verdict;
         self.word(r#"{"cause":""#, v.cause.token());
         self.word(r#","phase":""#, v.phase.token());
-        self.text(r#","upstream":"#, &a.upstream);
-        self.text(r#","server":"#, &a.server);
-        self.text(r#","address":"#, &a.address);
+        self.text(r#","upstream":"#, a.upstream(), a);
+        self.text(r#","server":"#, a.server(), a);
+        self.text(r#","address":"#, a.address(), a);
         if let Some(name) = v.errno.and_then(|errno| errno.name()) {
             self.word(r#","errno":""#, name);
         }
@@ -67,7 +67,7 @@ impl Json {
         self.number(r#","bytes_received":"#, a.bytes_received);
         self.raw(if a.reused { r#","reused":true"# } else { r#","reused":false"# });
         self.raw(if a.retried { r#","retried":true"# } else { r#","retried":false"# });
-        self.text(r#","message":"#, &a.message);
+        self.text(r#","message":"#, a.message(), a);
         if let Some(headroom) = a.headroom {
             self.headroom(headroom);
         }
@@ -82,27 +82,38 @@ impl Json {
         self.raw("}");
     }
 
+    // Inlined, as a copy of known length is a few moves instead of a call.
+    #[inline]
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
     }
 
     /// `key` ends with the opening quote.
+    #[inline]
     fn word(&mut self, key: &str, word: &str) {
         self.raw(key);
         self.raw(word);
         self.out.push(b'"');
     }
 
+    #[inline]
     fn number(&mut self, key: &str, number: u64) {
         self.raw(key);
         printable::decimal(&mut self.out, number);
     }
 
-    fn text(&mut self, key: &str, text: &[u8]) {
+    /// `text` is one of `a`'s.
+    #[inline]
+    fn text(&mut self, key: &str, text: &[u8], a: &Attempt) {
         if !text.is_empty() {
             self.raw(key);
             self.out.push(b'"');
-            self.escaped(text.get(..MAX_BYTES).unwrap_or(text));
+            let text = text.get(..MAX_BYTES).unwrap_or(text);
+            if a.texts.are_plain() {
+                self.out.extend_from_slice(text);
+            } else {
+                self.escaped(text);
+            }
             self.out.push(b'"');
         }
     }

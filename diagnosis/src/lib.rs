@@ -21,6 +21,7 @@ pub mod proxy_status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 pub use attempt::{Attempt, Diagnosis, Headroom, Outcome, Verdict};
 pub use cause::{Advice, Hole, Phase, Provoked, Row};
@@ -29,3 +30,4 @@ pub use errno::Errno;
 pub use limit::Limit;
 pub use observation::{Family, Io, Observation, Peers, Protocol, Tls};
 pub use table::Cause;
+pub use texts::Texts;

@@ -247,8 +247,8 @@ fn only_errno(rest: &[u8]) -> Option<Option<Errno>> {
         return Some(None);
     }
     let (errno, words) = leading_errno(rest)?;
-    let ends = words.iter().position(|b| *b == b')');
-    (ends.and_then(|end| words.get(end..)) == Some(b")")).then_some(Some(errno))
+    let inside = words.strip_suffix(b")")?;
+    (!inside.contains(&b')')).then_some(Some(errno))
 }
 
 /// The ` (N: words)` that ngx_log_errno puts at the very end, after whatever names.

@@ -32,7 +32,7 @@ pub fn member(identifier: &str, d: &Diagnosis<'_>, detail: bool) -> Option<Strin
     if attempt.status > 0 {
         let _ = write!(out, ";received-status={}", attempt.status);
     }
-    for (key, text) in [(";next-hop=", &attempt.address), (";details=", &attempt.message)] {
+    for (key, text) in [(";next-hop=", attempt.address()), (";details=", attempt.message())] {
         if detail && !text.is_empty() {
             string(&mut out, key, text);
         }
@@ -50,7 +50,7 @@ fn name(out: &mut String, identifier: &str) {
 
 fn string(out: &mut String, key: &str, text: &[u8]) {
     let mut quoted = Vec::new();
-    field::quoted(&mut quoted, text);
+    field::quoted(&mut quoted, text, printable::is_plain(text));
     out.push_str(key);
     out.push_str(&printable::into_string(quoted));
 }

@@ -37,34 +37,40 @@ pub(super) unsafe fn count(upstream: *mut ngx_http_upstream_srv_conf_t) -> Optio
     Some(counts)
 }
 
-/// The `server` argument of the peer whose address text is `address`, best the very bytes that
-/// nginx chose; empty when two servers have that address.
+/// Calls `write` with the `server` argument of the peer whose address text is `address`, best the
+/// very bytes that nginx chose; with nothing when two servers have that address.
 ///
-/// `None` as for [`count`].
+/// `Err` gives `write` back where [`count`] is `None`.
 ///
 /// # Safety
 /// As [`count`].
-pub(super) unsafe fn server(
+pub(super) unsafe fn with_server<F: FnOnce(&[u8])>(
     upstream: *mut ngx_http_upstream_srv_conf_t,
     address: &[u8],
-) -> Option<Box<[u8]>> {
+    write: F,
+) -> Result<(), F> {
     // SAFETY: the caller's contract.
-    let peers = unsafe { round_robin(upstream) }?;
+    let Some(peers) = (unsafe { round_robin(upstream) }) else { return Err(write) };
     // SAFETY: round_robin has made sure what this is.
     let _lock = unsafe { Lock::read(peers) };
-    let mut same: Option<&[u8]> = None;
+    let mut found: &[u8] = &[];
+    let mut others = false;
     // SAFETY: locked above.
     for peer in unsafe { all(peers) } {
         // SAFETY: a peer's texts live as long as it.
         let (name, server) = unsafe { (text::bytes(peer.name), text::bytes(peer.server)) };
         if core::ptr::eq(name, address) {
-            return Some(server.into());
+            found = server;
+            others = false;
+            break;
         }
         if name == address {
-            same = Some(same.filter(|other| *other != server).map_or(server, |_| &[]));
+            others |= !found.is_empty() && found != server;
+            found = server;
         }
     }
-    Some(same.unwrap_or_default().into())
+    write(if others { &[] } else { found });
+    Ok(())
 }
 
 /// All peers, the backup ones last.

@@ -194,8 +194,8 @@ impl<'r> Request<'r> {
     }
 
     /// Adds a response header; without memory it is left out.
-    pub(crate) fn add_response_header(self, name: &'r str, value: String) {
-        let Some(value) = self.keep(value.into_bytes()) else { return };
+    pub(crate) fn add_response_header(self, name: &'r str, value: Vec<u8>) {
+        let Some(value) = self.keep(value) else { return };
         let name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
         // SAFETY: called from the header filter, before the header is sent. The name is static or
         // in the configuration, which lives as long as its requests; the value is in the record.

@@ -105,33 +105,28 @@ impl<'r> Upstream<'r> {
         }
     }
 
-    /// The configured `server` argument behind `address`, with its port; empty when that is not
-    /// certain (two servers that resolved to one address). Best with the very bytes of nginx's.
-    pub(crate) fn server(self, address: &[u8]) -> Box<[u8]> {
+    /// Appends the configured `server` argument behind `address`, with its port; nothing when that
+    /// is not certain (two servers that resolved to one address). Best with nginx's very bytes.
+    pub(crate) fn write_server(self, address: &[u8], out: &mut Vec<u8>) {
         let u = self.get();
         // SAFETY: as in `name`.
         match unsafe { (u.upstream.as_ref(), u.resolved.as_ref()) } {
-            (Some(block), _) if block.servers.is_null() => implicit(block),
-            (Some(_), _) if address.is_empty() => Box::default(),
+            (Some(block), _) if is_its_own_server(block) => implicit(block, out),
+            (Some(_), _) if address.is_empty() => {}
             (Some(block), _) => {
+                let write = |server: &[u8]| with_port(server, out);
                 // SAFETY: a configured upstream; nginx holds no lock of its servers when it logs
                 // an error (the warning inside ngx_http_upstream_free_round_robin_peer is none).
-                let known = unsafe { peers::server(u.upstream, address) };
-                // SAFETY: as in `name`.
-                let server = known.or_else(|| unsafe { configured(block, address) });
-                match server.as_deref() {
-                    None => Box::default(),
-                    // ngx_http_upstream_add makes such a server for a literal address.
-                    Some([]) if is_literal(block) => implicit(block),
-                    Some([]) => Box::default(),
-                    Some(server) => with_port(server),
+                if let Err(write) = unsafe { peers::with_server(u.upstream, address, write) } {
+                    // SAFETY: as in `name`.
+                    unsafe { configured(block, address) }.map_or_else(|| (), write);
                 }
             }
             (None, Some(resolved)) => {
                 // SAFETY: as in `name`.
-                host_and_port(unsafe { text::bytes(resolved.host) }, resolved.port)
+                host_and_port(unsafe { text::bytes(resolved.host) }, resolved.port, out);
             }
-            (None, None) => Box::default(),
+            (None, None) => {}
         }
     }
 
@@ -256,18 +251,27 @@ fn verify_result(_: &ngx_connection_t) -> i64 {
     0
 }
 
-/// An upstream that `proxy_pass` made by itself is its own only server.
-fn implicit(block: &ngx_http_upstream_srv_conf_t) -> Box<[u8]> {
+/// Writes the only server of an upstream that `proxy_pass` made by itself.
+fn implicit(block: &ngx_http_upstream_srv_conf_t, out: &mut Vec<u8>) {
     // SAFETY: configuration lives as long as its requests.
-    host_and_port(unsafe { text::bytes(block.host) }, block.port)
+    host_and_port(unsafe { text::bytes(block.host) }, block.port, out);
 }
 
-/// Whether the block is no block but the literal address of a `proxy_pass`: nothing else leaves the
-/// place of the directive empty (ngx_http_upstream_add).
-fn is_literal(block: &ngx_http_upstream_srv_conf_t) -> bool {
-    // SAFETY: ngx_http_upstream_add and ngx_http_upstream create this array.
-    let servers = unsafe { (*block.servers).as_slice::<ngx_http_upstream_server_t>() };
-    matches!(servers, [only] if only.name.len == 0)
+/// Whether the block is no `upstream {}` but made by `proxy_pass`: without servers for a name, with
+/// a nameless one for a literal address (ngx_http_upstream_add).
+fn is_its_own_server(block: &ngx_http_upstream_srv_conf_t) -> bool {
+    // SAFETY: NULL, or an array of this type made by ngx_http_upstream_add or ngx_http_upstream.
+    let servers = unsafe {
+        block
+            .servers
+            .as_ref()
+            .map_or(&[][..], |servers| servers.as_slice::<ngx_http_upstream_server_t>())
+    };
+    match servers {
+        [] => true,
+        [only] => only.name.len == 0,
+        [..] => false,
+    }
 }
 
 /// The `server` whose address is `address`, from the configuration: for balancers that do not keep
@@ -275,7 +279,10 @@ fn is_literal(block: &ngx_http_upstream_srv_conf_t) -> bool {
 ///
 /// # Safety
 /// `block` must be a configured upstream with servers.
-unsafe fn configured(block: &ngx_http_upstream_srv_conf_t, address: &[u8]) -> Option<Box<[u8]>> {
+unsafe fn configured<'c>(
+    block: &'c ngx_http_upstream_srv_conf_t,
+    address: &[u8],
+) -> Option<&'c [u8]> {
     // SAFETY: ngx_http_upstream creates this array of ngx_http_upstream_server_t.
     let servers = unsafe { (*block.servers).as_slice::<ngx_http_upstream_server_t>() };
     let is_at = |server: &&ngx_http_upstream_server_t| {
@@ -292,23 +299,29 @@ unsafe fn configured(block: &ngx_http_upstream_srv_conf_t, address: &[u8]) -> Op
     let mut found = servers.iter().filter(is_at);
     match (found.next(), found.next()) {
         // SAFETY: configuration lives as long as its requests.
-        (Some(only), None) => Some(unsafe { text::bytes(only.name) }.into()),
+        (Some(only), None) => Some(unsafe { text::bytes(only.name) }),
         (Some(_), Some(_)) | (None, _) => None,
     }
 }
 
 /// `server app;` means port 80.
-fn with_port(server: &[u8]) -> Box<[u8]> {
+fn with_port(server: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(server);
     let host_end = server.iter().rposition(|byte| *byte == b']').unwrap_or(0);
     let has_port = server.get(host_end..).is_some_and(|rest| rest.contains(&b':'));
-    if has_port { server.into() } else { [server, DEFAULT_PORT].concat().into() }
+    if !has_port && !server.is_empty() {
+        out.extend_from_slice(DEFAULT_PORT);
+    }
 }
 
-fn host_and_port(host: &[u8], port: nginx_sys::in_port_t) -> Box<[u8]> {
-    match (host, port) {
-        // ngx_parse_unix_domain_url keeps the path alone.
-        ([b'/', ..], _) => [b"unix:", host].concat().into(),
-        (_, 0) => host.into(),
-        (_, _) => [host, format!(":{port}").as_bytes()].concat().into(),
+fn host_and_port(host: &[u8], port: nginx_sys::in_port_t, out: &mut Vec<u8>) {
+    // ngx_parse_unix_domain_url keeps the path alone.
+    let is_path = host.first() == Some(&b'/');
+    if is_path {
+        out.extend_from_slice(b"unix:");
+    }
+    out.extend_from_slice(host);
+    if !is_path && port != 0 {
+        out.extend_from_slice(format!(":{port}").as_bytes());
     }
 }

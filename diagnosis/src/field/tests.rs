@@ -1,12 +1,20 @@
 use super::*;
 use crate::attempt::sample;
-use crate::{Cause, Limit, Outcome, Verdict};
+use crate::{Cause, Limit, Outcome, Texts, Verdict};
 
 fn diagnosis(attempts: &[Attempt]) -> Diagnosis<'_> {
     Diagnosis { outcome: Outcome::Failed, status: 502, attempts, dropped: 0 }
 }
 
 /// Parses what was written, as a client would.
+fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> String {
+    String::from_utf8(super::full(inner, d)).unwrap()
+}
+
+fn tokens(d: &Diagnosis<'_>) -> String {
+    String::from_utf8(super::tokens(d)).unwrap()
+}
+
 fn parsed(field: &str) -> List {
     assert!(field.len() <= MAX_BYTES, "{} bytes", field.len());
     let list =
@@ -16,13 +24,8 @@ fn parsed(field: &str) -> List {
 }
 
 fn hostile(byte: u8, length: usize) -> Attempt {
-    let text = vec![byte; length].into_boxed_slice();
-    Attempt {
-        upstream: text.clone(),
-        server: text.clone(),
-        address: text,
-        ..sample(Cause::ConnectionRefused)
-    }
+    let text = &*vec![byte; length];
+    Attempt { texts: Texts::of([text, text, text, b""]), ..sample(Cause::ConnectionRefused) }
 }
 
 #[test]
@@ -37,7 +40,7 @@ fn a_member_as_the_contract_writes_it() {
     let timeout = sample(Cause::HeaderTimeout);
     let timeout = Attempt {
         verdict: Verdict { errno: None, limit, ..timeout.verdict },
-        server: Box::default(),
+        texts: Texts::of([timeout.upstream(), b"", timeout.address(), b""]),
         status: 200,
         reused: true,
         retried: true,
@@ -110,7 +113,9 @@ fn a_member_that_is_too_long_loses_its_longest_strings() {
             let full_alone = full(&[], &diagnosis(&one));
             assert_eq!(parsed(&full_alone).len(), 1);
             assert!(full_alone.contains(";errno=ECONNREFUSED;ms=1"), "{full_alone}");
-            let mixed = [Attempt { upstream: Box::from(&b"backend"[..]), ..hostile(byte, length) }];
+            let text = &*vec![byte; length];
+            let texts = Texts::of([b"backend", text, text, b""]);
+            let mixed = [Attempt { texts, ..sample(Cause::ConnectionRefused) }];
             assert!(full(&[], &diagnosis(&mixed)).contains(";upstream=\"backend\""));
             let many = vec![hostile(byte, length); 5];
             assert!(!parsed(&full(&[&[byte; 3000]], &diagnosis(&many))).is_empty());
@@ -120,8 +125,8 @@ fn a_member_that_is_too_long_loses_its_longest_strings() {
 
 #[test]
 fn nothing_can_add_a_member_or_a_parameter() {
-    let text = Box::from(&b"x\", evil;errno=EPERM, \"y\r\nX-Evil: 1"[..]);
-    let attempts = [Attempt { address: text, ..sample(Cause::ConnectionRefused) }];
+    let texts = Texts::of([b"", b"", b"x\", evil;errno=EPERM, \"y\r\nX-Evil: 1", b""]);
+    let attempts = [Attempt { texts, ..sample(Cause::ConnectionRefused) }];
     let field = full(&[], &diagnosis(&attempts));
     let list = parsed(&field);
     let [sfv::ListEntry::Item(member)] = list.as_slice() else { panic!("{field}") };

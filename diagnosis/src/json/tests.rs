@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::attempt::sample;
-use crate::{Cause, Limit, Outcome, Protocol};
+use crate::{Cause, Limit, Outcome, Protocol, Texts};
 
 fn written(outcome: Outcome, attempts: &[Attempt], dropped: u32) -> (String, Value) {
     let d = Diagnosis { outcome, status: 502, attempts, dropped };
@@ -62,13 +62,7 @@ fn hostile_bytes_stay_inside_their_string() {
         (b"\x7f", "\u{fffd}"),
         ("\u{9b}31m".as_bytes(), "\u{fffd}31m"),
     ] {
-        let attempt = Attempt {
-            upstream: bytes.into(),
-            server: bytes.into(),
-            address: bytes.into(),
-            message: bytes.into(),
-            ..sample(Cause::ConnectionRefused)
-        };
+        let attempt = Attempt { texts: Texts::of([bytes; 4]), ..sample(Cause::ConnectionRefused) };
         let (text, value) = written(Outcome::Failed, &[attempt], 0);
         assert!(!text.chars().any(char::is_control), "{text}");
         for key in ["upstream", "server", "address", "message"] {
@@ -80,9 +74,9 @@ fn hostile_bytes_stay_inside_their_string() {
 
 #[test]
 fn long_strings_are_cut() {
-    let long: Box<[u8]> = vec![b'a'; 8192].into();
-    let cut = "ä".repeat(4000).into_bytes().into();
-    let attempt = Attempt { message: long, address: cut, ..sample(Cause::ConnectionRefused) };
+    let (long, cut) = ([b'a'; 8192], "ä".repeat(4000));
+    let texts = Texts::of([b"", b"", cut.as_bytes(), &long]);
+    let attempt = Attempt { texts, ..sample(Cause::ConnectionRefused) };
     let (text, value) = written(Outcome::Failed, &[attempt], 0);
     assert_eq!(value["attempts"][0]["message"].as_str().map(str::len), Some(MAX_BYTES));
     assert!(text.len() < 4 * MAX_BYTES, "{}", text.len());

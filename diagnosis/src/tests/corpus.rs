@@ -9,8 +9,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Attempt, Cause, Diagnosis, Family, Io, Observation, Outcome, Peers, Protocol, Provoked, Tls,
-    Verdict, diagnose, field, from_status, json, proxy_status, unexplained,
+    Attempt, Cause, Diagnosis, Family, Io, Observation, Outcome, Peers, Protocol, Provoked, Texts,
+    Tls, Verdict, diagnose, field, from_status, json, proxy_status, unexplained,
 };
 
 struct Case {
@@ -57,10 +57,7 @@ impl Case {
             verdict,
             protocol: o.protocol,
             family: o.family,
-            upstream: Box::from(&b"backend"[..]),
-            server: Box::default(),
-            address: self.bytes("address").into(),
-            message: self.bytes("text").into(),
+            texts: Texts::of([b"backend", b"", &self.bytes("address"), &self.bytes("text")]),
             ms: Some(1),
             status: o.status,
             bytes_received: o.bytes_received,
@@ -180,7 +177,7 @@ fn every_case_gets_its_verdict_and_field() {
         let attempts = [case.attempt(verdict)];
         let d =
             Diagnosis { outcome: Outcome::Failed, status: 502, attempts: &attempts, dropped: 0 };
-        let field = field::full(&[], &d);
+        let field = String::from_utf8(field::full(&[], &d)).unwrap();
         assert_eq!(case.facts["field"], *field, "{}", case.name);
         check_field(&field, verdict, &case.name);
         check_json(&json::object(&d), verdict, &case.name);

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::{
-    Attempt, Cause, Diagnosis, Family, Headroom, Io, Observation, Outcome, Peers, Protocol, Tls,
-    advice, diagnose, field, json, proxy_status, unexplained,
+    Attempt, Cause, Diagnosis, Family, Headroom, Io, Observation, Outcome, Peers, Protocol, Texts,
+    Tls, advice, diagnose, field, json, proxy_status, unexplained,
 };
 
 const ROUNDS: usize = 3_000;
@@ -128,10 +128,7 @@ impl Random {
             verdict,
             protocol: o.protocol,
             family: o.family,
-            upstream: self.bytes().into(),
-            server: self.bytes().into(),
-            address: address.into(),
-            message: text.into(),
+            texts: Texts::of([&self.bytes(), &self.bytes(), &address, &text]),
             ms: self.pick(&[None, Some(number)]),
             status: o.status,
             bytes_received: o.bytes_received,
@@ -159,11 +156,12 @@ fn whatever_comes_in_what_goes_out_is_valid() {
         let lines: Vec<_> = lines.iter().map(Vec::as_slice).collect();
 
         for field in [field::full(&lines, &d), field::tokens(&d)] {
+            let field = String::from_utf8(field).unwrap();
             assert!(field.len() <= field::MAX_BYTES && !list(&field).is_empty(), "{field}");
             assert!(field.bytes().all(|b| (b' '..=b'~').contains(&b)), "{field}");
             assert!(ours_is_last(&field, &attempts), "{field}");
         }
-        let identifier = String::from_utf8_lossy(attempts[0].server.as_ref()).into_owned();
+        let identifier = String::from_utf8_lossy(attempts[0].server()).into_owned();
         if let Some(member) = proxy_status::member(&identifier, &d, random.flag()) {
             assert_eq!(list(&member).len(), 1, "{member}");
         }
