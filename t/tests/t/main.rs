@@ -22,6 +22,7 @@ mod inheritance;
 mod lifecycle;
 mod local;
 mod resolve;
+mod retry;
 mod select;
 mod send_header;
 mod tls;
