@@ -19,6 +19,7 @@ mod expect;
 mod fail_open;
 mod harness;
 mod inheritance;
+mod inner;
 mod lifecycle;
 mod local;
 mod resolve;
