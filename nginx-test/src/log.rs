@@ -117,6 +117,11 @@ fn key(line: &Value) -> String {
     line["key"].as_str().expect("key").to_owned()
 }
 
+/// One JSON value.
+pub fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("not JSON: {e}: {text}"))
+}
+
 /// Every complete line of a file, as JSON; a line that is not JSON fails the test.
 pub fn lines(path: &Path) -> Vec<Value> {
     let bytes = fs::read(path).unwrap_or_default();

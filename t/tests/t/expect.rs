@@ -3,6 +3,24 @@
 use nginx_test::diagnosis::Attempt;
 use nginx_test::{Member, Seen};
 
+/// The contract's parameters, in its order.
+pub(crate) const PARAMETERS: [&str; 14] = [
+    "phase",
+    "upstream",
+    "server",
+    "address",
+    "errno",
+    "ms",
+    "status",
+    "reused",
+    "retried",
+    "limit",
+    "fd-free",
+    "fd-limit",
+    "conn-free",
+    "conn-limit",
+];
+
 /// What one failed attempt has to say; what is not set must be absent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Failure<'a> {
@@ -62,24 +80,9 @@ impl<'a> Failure<'a> {
 
     /// The contract's order of parameters, and nothing that does not belong.
     fn in_order(&self, member: &Member) {
-        const ORDER: [&str; 14] = [
-            "phase",
-            "upstream",
-            "server",
-            "address",
-            "errno",
-            "ms",
-            "status",
-            "reused",
-            "retried",
-            "limit",
-            "fd-free",
-            "fd-limit",
-            "conn-free",
-            "conn-limit",
-        ];
         let names = member.names();
-        let expected: Vec<&str> = ORDER.into_iter().filter(|name| names.contains(name)).collect();
+        let expected: Vec<&str> =
+            PARAMETERS.into_iter().filter(|name| names.contains(name)).collect();
         assert_eq!(names, expected, "order of {member:?}");
         for name in ["fd-free", "fd-limit", "conn-free", "conn-limit"] {
             assert!(names.contains(&name), "no {name} in {member:?}");

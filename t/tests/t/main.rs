@@ -13,6 +13,8 @@
 mod body;
 mod config;
 mod connect;
+mod docs;
+mod docs_conf;
 mod error_logs;
 mod exhaustion;
 mod expect;
