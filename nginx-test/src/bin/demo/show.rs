@@ -1,6 +1,7 @@
 //! Printing, for a terminal and for a pipe.
 
-use std::io::{self, IsTerminal};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use nginx_test::Seen;
@@ -24,17 +25,17 @@ impl Show {
     }
 
     pub(crate) fn intro(&self, nginx: &str) {
-        println!("{nginx}\n");
-        println!("The client is on this machine, so it is told everything; anybody else gets");
-        println!("bare cause tokens. \"advice\" is what the log says to do.");
+        say(format!("{nginx}\n"));
+        say("The client is on this machine, so it is told everything; anybody else gets");
+        say("bare cause tokens. \"advice\" is what the log says to do.");
     }
 
     /// One request: title, status line, fields, advice.
     pub(crate) fn request(&mut self, case: &Case, seen: &Seen) {
         self.shown += 1;
         self.title(&format!("{:>2}. {}", self.shown, case.title));
-        println!("{INDENT}GET {}", case.path);
-        println!("{INDENT}{}", seen.reply.line);
+        say(format!("{INDENT}GET {}", case.path));
+        say(format!("{INDENT}{}", seen.reply.line));
         match seen.reply.header("X-Upstream-Diagnosis") {
             Some(value) => field("X-Upstream-Diagnosis", &value),
             None => field("$upstream_diagnosis", seen.line.field("upstream_diagnosis")),
@@ -43,10 +44,10 @@ impl Show {
             field("Proxy-Status", &value);
         }
         let advice = seen.line.field("upstream_diagnosis_advice");
-        println!("{}", wrapped("advice: ", advice.split_inclusive(' ')));
+        say(wrapped("advice: ", advice.split_inclusive(' ')));
         if !case.is_met(seen) {
             self.unexpected += 1;
-            println!("{INDENT}UNEXPECTED: it should be {} {:?}", case.status, case.causes);
+            say(format!("{INDENT}UNEXPECTED: it should be {} {:?}", case.status, case.causes));
         }
     }
 
@@ -54,24 +55,24 @@ impl Show {
     pub(crate) fn line(&self, line: &str) {
         self.title("a line of the log of failures, spread out");
         for line in pretty(line).lines() {
-            println!("{INDENT}{line}");
+            say(format!("{INDENT}{line}"));
         }
     }
 
     pub(crate) fn end(self) -> ExitCode {
-        println!();
+        say("");
         if self.unexpected == 0 {
-            println!("{} requests, each with the cause that was set up", self.shown);
+            say(format!("{} requests, each with the cause that was set up", self.shown));
             ExitCode::SUCCESS
         } else {
-            println!("{} of {} requests showed something else", self.unexpected, self.shown);
+            say(format!("{} of {} requests showed something else", self.unexpected, self.shown));
             ExitCode::FAILURE
         }
     }
 
     fn title(&self, title: &str) {
         let (on, off) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        println!("\n{on}{title}{off}\n");
+        say(format!("\n{on}{title}{off}\n"));
     }
 }
 
@@ -87,8 +88,13 @@ impl Case {
     }
 }
 
+/// A reader who has seen enough (`make demo | head`) is no reason to fail.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 fn field(name: &str, value: &str) {
-    println!("{}", wrapped(&format!("{name}: "), pieces(value)));
+    say(wrapped(&format!("{name}: "), pieces(value)));
 }
 
 /// The members and parameters of a structured field.
