@@ -1,8 +1,8 @@
 //! What an upstream says under our header's name: hidden from strangers, kept for friends, and
 //! never able to break or lengthen what nginx says.
 
-use nginx_test::backend::{Dead, fastcgi, http};
-use nginx_test::{Backend, Nginx, Reply, Step};
+use nginx_test::backend::{Dead, fastcgi, h2, http};
+use nginx_test::{Backend, Nginx, Reply, Running, Step, env};
 
 /// Too long for nginx's own buffers at their default size.
 const BUFFERS: &str = "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;";
@@ -277,4 +277,45 @@ fn a_broken_proxy_status_does_not_break_ours() {
         let members = reply.list("Proxy-Status");
         assert_eq!(members.last().map(|member| member.name.as_str()), Some("edge"), "{reply}");
     }
+}
+
+/// Everything that a stranger gets, trailers too.
+fn bytes_for_a_stranger(nginx: &Running) -> String {
+    let mut client = nginx.connect();
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nTE: trailers\r\nConnection: close\r\n\r\n");
+    String::from_utf8_lossy(&client.read_to_end()).into_owned()
+}
+
+#[test]
+fn strangers_do_not_see_it_in_trailers() {
+    let trailer = ("x-upstream-diagnosis", "a;address=\"10.0.0.1\"");
+    let place = ("x-place", "here");
+    let response = [
+        h2::settings(),
+        h2::headers(0, &[("content-type", "application/grpc")]),
+        h2::frame(h2::DATA, 0, 1, &[0; 5]),
+        h2::trailers(&[trailer, place]),
+    ];
+    let grpc =
+        Backend::script([h2::request(), Step::Write(response.concat()), Step::WaitForPeerClose]);
+    let nginx = Nginx::location("upstream_diagnosis_trust none; grpc_pass grpc://%backend%;");
+    let nginx = nginx.set("backend", &grpc).start();
+    let text = bytes_for_a_stranger(&nginx);
+    assert!(text.contains("x-place: here"), "the others stay: {text}");
+    assert!(!text.contains("10.0.0.1"), "{text}");
+
+    if env::nginx_version() < (1, 27, 2) {
+        return;
+    }
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-place\r\n\r\n\
+        2\r\nhi\r\n0\r\nX-Upstream-Diagnosis: a;address=\"10.0.0.1\"\r\nx-place: here\r\n\r\n";
+    let backend = Backend::answering_once(&chunked[..]);
+    let nginx = Nginx::location(
+        "upstream_diagnosis_trust none; proxy_pass http://%backend%; proxy_http_version 1.1;
+         proxy_pass_trailers on; proxy_set_header Connection \"te\"; proxy_set_header TE trailers;",
+    );
+    let nginx = nginx.set("backend", &backend).start();
+    let text = bytes_for_a_stranger(&nginx);
+    assert!(text.contains("x-place: here"), "the others stay: {text}");
+    assert!(!text.contains("10.0.0.1"), "{text}");
 }
