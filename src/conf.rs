@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::ffi::{LogHandler, LogHeads, NextHeaderFilter};
+use crate::ffi::{LogHandler, LogHeads};
 use crate::trust::Trust;
 
 /// The header's name where `upstream_diagnosis_header` does not say otherwise.
@@ -136,6 +136,4 @@ pub(crate) struct MainConf {
     pub(crate) variables: RefCell<Vec<usize>>,
     /// `r->log_handler` as nginx sets it.
     pub(crate) log_handler: Cell<LogHandler>,
-    /// The header filter after ours.
-    pub(crate) next_header_filter: Cell<NextHeaderFilter>,
 }

@@ -34,6 +34,8 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
     let Some(verdict) = diagnosis::diagnose(words, address, &observation) else { return };
     let (index, began) = current_try(request, upstream);
     let key = Key { owner: request.id(), index };
+    // The attempts before this one may have failed without a message.
+    reconcile_before(request, index);
     let Some(record) = request.record_or_create() else { return };
     if record.borrow().knows(key) {
         return;
@@ -87,7 +89,13 @@ pub(crate) fn reconcile(request: Request<'_>) {
     {
         return;
     }
-    for (index, state) in states.iter().enumerate() {
+    reconcile_before(request, states.len());
+}
+
+/// [`reconcile`] for the states before `end`: what comes after may be under way.
+fn reconcile_before(request: Request<'_>, end: usize) {
+    let states = request.states();
+    for (index, state) in states.iter().enumerate().take(end) {
         if state.is_separator() {
             continue;
         }

@@ -41,7 +41,7 @@ fn passed_on(main: Request<'_>, attempt: &Attempt) -> bool {
     let status = match attempt.verdict.cause {
         Cause::UpstreamStatus => attempt.status,
         // Taken for HTTP/0.9: the bytes went to the client as they came.
-        Cause::ProtocolMismatch => 200,
+        Cause::ProtocolMismatch => 9,
         _ => return false,
     };
     main.error_status() == 0 && main.response_status() == status

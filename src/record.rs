@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 
 use crate::ffi::Finalizer;
 
-/// Attempts kept per request. More only happen with long `proxy_next_upstream` lists or many
-/// subrequests; the header shows far fewer, so the rest is counted.
+/// Attempts kept per request. More only happen with many servers or many subrequests; the header
+/// shows far fewer, so the oldest are counted only.
 const MAX_ATTEMPTS: usize = 32;
 
 /// Which try of which request an attempt was.
@@ -32,8 +32,9 @@ pub(crate) struct Entry {
 /// further allocation.
 #[derive(Default)]
 pub(crate) struct Record {
+    /// The newest ones.
     attempts: SmallVec<[Attempt; 1]>,
-    /// One for each attempt.
+    /// One for each attempt, also for those that gave way.
     entries: SmallVec<[Entry; 1]>,
     /// Body-phase failures that nginx has logged and not yet acted on.
     pending: Vec<(Entry, Attempt)>,
@@ -67,14 +68,16 @@ impl Record {
 
     /// Adds a failure. One that is `pending` counts only once [`Record::settle`] confirms it.
     pub(crate) fn push(&mut self, entry: Entry, attempt: Attempt) {
-        if self.attempts.len() >= MAX_ATTEMPTS || self.pending.len() >= MAX_ATTEMPTS {
-            self.dropped = self.dropped.saturating_add(1);
-        } else if attempt.verdict.pending {
+        if attempt.verdict.pending {
             self.pending.push((entry, attempt));
-        } else {
-            self.attempts.push(attempt);
-            self.entries.push(entry);
+            return;
         }
+        if self.attempts.len() >= MAX_ATTEMPTS {
+            self.attempts.remove(0);
+            self.dropped = self.dropped.saturating_add(1);
+        }
+        self.attempts.push(attempt);
+        self.entries.push(entry);
     }
 
     /// nginx has ended the upstream of `owner`: its pending failures were real, or were noise.
@@ -91,14 +94,15 @@ impl Record {
 
     /// nginx went on to another attempt after this one.
     pub(crate) fn retried(&mut self, key: Key) {
-        for (entry, attempt) in self.entries.iter().zip(&mut self.attempts) {
+        // From the newest, as the oldest may have given way.
+        for (entry, attempt) in self.entries.iter().rev().zip(self.attempts.iter_mut().rev()) {
             attempt.retried |= entry.key == key;
         }
     }
 
     /// The last failed attempt that somebody waited for, or else the last one of all.
     pub(crate) fn decisive(&self) -> Option<(&Attempt, Entry)> {
-        let all = || self.attempts.iter().zip(self.entries.iter().copied()).rev();
+        let all = || self.attempts.iter().rev().zip(self.entries.iter().rev().copied());
         all().find(|(_, entry)| !entry.background).or_else(|| all().next())
     }
 

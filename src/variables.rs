@@ -1,7 +1,5 @@
 //! The variables: each reads the record when it is asked, and formats what it was asked for.
 
-use std::borrow::Cow;
-
 use diagnosis::{Attempt, Diagnosis, Headroom};
 
 use crate::emit;
@@ -17,7 +15,7 @@ pub(crate) struct Variable {
     /// The value; `None` is nginx's "not found".
     write: fn(&Diagnosis<'_>, &Attempt) -> Option<Vec<u8>>,
     /// The value while nothing has failed.
-    otherwise: Option<&'static [u8]>,
+    pub(crate) otherwise: Option<&'static [u8]>,
 }
 
 /// All of them; the scalars speak of the last failed attempt.
@@ -44,19 +42,16 @@ pub(crate) static VARIABLES: [Variable; 15] = [
     },
 ];
 
-/// The value of `variable` for `request`, or for the main request if it is a subrequest.
-pub(crate) fn evaluate(request: Request<'_>, variable: &Variable) -> Option<Cow<'static, [u8]>> {
+/// The value of `variable` for `request`, or for the main request if it is a subrequest; `None`
+/// while nothing has failed.
+pub(crate) fn evaluate(request: Request<'_>, variable: &Variable) -> Option<Vec<u8>> {
     let main = request.main();
     if main.loc_conf().is_enabled() {
         observe::complete(main);
     }
-    let otherwise = || variable.otherwise.map(Cow::Borrowed);
-    let Some(record) = main.record() else { return otherwise() };
-    let record = record.borrow();
-    match emit::diagnosis(main, &record).zip(record.attempts().last()) {
-        Some((diagnosis, last)) => (variable.write)(&diagnosis, last).map(Cow::Owned),
-        None => otherwise(),
-    }
+    let record = main.record()?.borrow();
+    let diagnosis = emit::diagnosis(main, &record)?;
+    (variable.write)(&diagnosis, record.attempts().last()?)
 }
 
 const fn scalar(

@@ -18,7 +18,9 @@ use crate::{Cause, Errno, Family, Limit, Observation, Peers, Phase, Tls, Verdict
 pub fn diagnose(text: &[u8], address: &[u8], o: &Observation) -> Option<Verdict> {
     // The text would begin with the name, which a client may have chosen.
     if let Some(cause) = o.resolver_state.and_then(lookup) {
-        return Some(verdict(cause));
+        let timed_out = cause == Cause::DnsTimeout && o.resolver_timeout_ms > 0;
+        let limit = timed_out.then(|| Limit::resolver_timeout(o.resolver_timeout_ms));
+        return Some(Verdict { limit, ..verdict(cause) });
     }
     match message::parse(text, address)? {
         Message::NoResolver => Some(verdict(Cause::ResolverMissing)),

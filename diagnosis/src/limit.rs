@@ -17,6 +17,7 @@ enum Kind {
     SendTimeout(Protocol),
     ReadTimeout(Protocol),
     BufferSize(Protocol),
+    ResolverTimeout,
     WorkerConnections,
     WorkerRlimitNofile,
 }
@@ -40,6 +41,11 @@ impl Limit {
     /// `proxy_buffer_size` and its kin, bytes.
     pub const fn buffer_size(protocol: Protocol, bytes: u64) -> Self {
         Self { kind: Kind::BufferSize(protocol), value: bytes }
+    }
+
+    /// `resolver_timeout`, milliseconds.
+    pub const fn resolver_timeout(ms: u64) -> Self {
+        Self { kind: Kind::ResolverTimeout, value: ms }
     }
 
     /// `worker_connections`.
@@ -87,6 +93,7 @@ impl Limit {
                 Protocol::Grpc => "grpc_buffer_size",
                 Protocol::Memcached => "memcached_buffer_size",
             },
+            Kind::ResolverTimeout => "resolver_timeout",
             Kind::WorkerConnections => "worker_connections",
             Kind::WorkerRlimitNofile => "worker_rlimit_nofile",
         }
@@ -110,7 +117,10 @@ impl Limit {
         const K: u64 = 1024;
         const M: u64 = 1024 * K;
         match self.kind {
-            Kind::ConnectTimeout(_) | Kind::SendTimeout(_) | Kind::ReadTimeout(_) => {
+            Kind::ConnectTimeout(_)
+            | Kind::SendTimeout(_)
+            | Kind::ReadTimeout(_)
+            | Kind::ResolverTimeout => {
                 if self.value.is_multiple_of(1000) {
                     (self.value / 1000, "s")
                 } else {

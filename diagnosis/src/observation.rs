@@ -104,6 +104,8 @@ pub struct Observation {
     pub family: Family,
     /// `ngx_resolver_ctx_t.state` while `u->resolved->ctx` is set.
     pub resolver_state: Option<u16>,
+    /// `ngx_resolver_ctx_t.timeout` of that lookup, milliseconds.
+    pub resolver_timeout_ms: u64,
     /// `u->peer.connection` is not NULL.
     pub connection: bool,
     /// How far TLS got.

@@ -1,14 +1,13 @@
 //! What nginx calls: each builds a view and runs one safe function inside the guard.
 
 use core::ffi::{c_char, c_void};
-use std::borrow::Cow;
 
 use nginx_sys::{
     NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_cycle_t,
     ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
-    ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_phase_t,
-    ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_request_t, ngx_http_top_header_filter,
-    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, u_char,
+    ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_output_header_filter_pt,
+    ngx_http_phase_t, ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_request_t,
+    ngx_http_top_header_filter, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, u_char,
 };
 use nginx_sys::{NGX_HTTP_VAR_NOCACHEABLE, ngx_http_core_module, ngx_http_module, ngx_str_t};
 
@@ -93,6 +92,10 @@ unsafe extern "C" fn log_handler(
     }
 }
 
+/// The filter after ours. One for the process, as in nginx's own filters: the chain is rebuilt for
+/// every configuration, also for one that is then refused.
+static mut NEXT_HEADER_FILTER: ngx_http_output_header_filter_pt = None;
+
 /// Header filter.
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose header it sends (ngx_http_send_header).
@@ -101,7 +104,8 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
         panic_point!(request, HeaderFilter);
         emit::response_header(request);
     });
-    match request.main_conf().next_header_filter.get() {
+    // SAFETY: written while nginx reads a configuration, in the one thread of this process.
+    match unsafe { NEXT_HEADER_FILTER } {
         // SAFETY: the filter that was on top before ours.
         Some(next) => unsafe { next(r) },
         None => ERROR,
@@ -135,21 +139,20 @@ unsafe extern "C" fn variable(
     let request = unsafe { Request::new(r) };
     // SAFETY: and the place for its value.
     let value = unsafe { &mut *value };
-    value.set_not_found(1);
-    guard::run(OK, || {
+    let variable = VARIABLES.get(data);
+    // What it is without a failure, and what it stays should the evaluation fail.
+    match variable.and_then(|variable| variable.otherwise) {
+        Some(text) => set_value(value, text::fixed(text)),
+        None => value.set_not_found(1),
+    }
+    guard::run((), || {
         panic_point!(request, Variable);
-        let text = VARIABLES.get(data).and_then(|variable| variables::evaluate(request, variable));
-        let Some(text) = text else { return OK };
-        let bytes = match text {
-            Cow::Borrowed(text) => text::fixed(text),
-            Cow::Owned(text) => match request.keep(text) {
-                Some(kept) => kept,
-                None => return ERROR,
-            },
-        };
-        set_value(value, bytes);
-        OK
-    })
+        let text = variable.and_then(|variable| variables::evaluate(request, variable));
+        if let Some(kept) = text.and_then(|text| request.keep(text)) {
+            set_value(value, kept);
+        }
+    });
+    OK
 }
 
 /// Makes `value` a found one. The length is written as a word, since bindgen's setter goes through
@@ -187,9 +190,15 @@ pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     })
 }
 
-/// Installs the phase handler and the filter, if some block is on.
+/// Installs the header filter, and the phase handler if some block is on.
 pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard::run(ERROR, || {
+        // Always: a worker of the previous configuration that is started again gets this chain.
+        // SAFETY: nginx reads the configuration in one thread.
+        unsafe {
+            NEXT_HEADER_FILTER = ngx_http_top_header_filter;
+            ngx_http_top_header_filter = Some(header_filter);
+        }
         // SAFETY: cf->ctx is the http block's context here (ngx_http_block).
         let (ours, core) = unsafe {
             let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
@@ -203,15 +212,7 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
             let phase = ngx_http_phases_NGX_HTTP_POST_READ_PHASE as usize;
             (*core).phases.get_mut(phase).and_then(|phase| push_handler(phase, post_read))
         };
-        if installed.is_none() {
-            return ERROR;
-        }
-        // SAFETY: nginx reads the configuration in one thread.
-        unsafe {
-            ours.next_header_filter.set(ngx_http_top_header_filter);
-            ngx_http_top_header_filter = Some(header_filter);
-        }
-        OK
+        if installed.is_some() { OK } else { ERROR }
     })
 }
 

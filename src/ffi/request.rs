@@ -4,8 +4,8 @@ use core::marker::PhantomData;
 use std::cell::RefCell;
 
 use nginx_sys::{
-    ngx_http_log_handler_pt, ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_int_t,
-    ngx_pool_t, ngx_str_t,
+    NGX_HTTP_VERSION_9, ngx_http_log_handler_pt, ngx_http_request_t, ngx_int_t, ngx_pool_t,
+    ngx_str_t,
 };
 
 use super::headers::Names;
@@ -19,8 +19,6 @@ use crate::record::Record;
 pub(crate) type Finalizer = unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t);
 /// The type of `r->log_handler`.
 pub(crate) type LogHandler = ngx_http_log_handler_pt;
-/// The type of `ngx_http_top_header_filter`.
-pub(crate) type NextHeaderFilter = ngx_http_output_header_filter_pt;
 
 /// A live request or subrequest.
 #[derive(Clone, Copy)]
@@ -100,9 +98,12 @@ impl<'r> Request<'r> {
         u16::try_from(self.get().err_status).unwrap_or(0)
     }
 
-    /// The status of the response header.
+    /// The status of the response header; 9 when there is none (ngx_http_variable_status).
     pub(crate) fn response_status(self) -> u16 {
-        u16::try_from(self.get().headers_out.status).unwrap_or(0)
+        match self.get() {
+            r if r.http_version == NGX_HTTP_VERSION_9 as usize => 9,
+            r => u16::try_from(r.headers_out.status).unwrap_or(0),
+        }
     }
 
     /// A stale cache entry was served because the upstream failed.

@@ -5,8 +5,9 @@ use std::cell::RefCell;
 
 use diagnosis::{Family, Io, Observation, Protocol, Tls};
 use nginx_sys::{
-    ngx_connection_t, ngx_current_msec, ngx_event_t, ngx_http_upstream_server_t,
-    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t,
+    ngx_connection_t, ngx_current_msec, ngx_event_t, ngx_http_upstream_conf_t,
+    ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t,
+    ngx_resolver_ctx_t,
 };
 
 use super::request::Request;
@@ -34,6 +35,12 @@ impl<'r> Upstream<'r> {
     fn get(&self) -> &'r ngx_http_upstream_t {
         // SAFETY: new's contract; nginx changes the structure only between our callbacks.
         unsafe { &*self.raw }
+    }
+
+    /// `None` while the proxying module still works out where to go (ngx_http_proxy_eval).
+    fn conf(&self) -> Option<&'r ngx_http_upstream_conf_t> {
+        // SAFETY: u->conf is NULL or the location's configuration.
+        unsafe { self.get().conf.as_ref() }
     }
 
     fn connection(&self) -> Option<&'r ngx_connection_t> {
@@ -76,7 +83,8 @@ impl<'r> Upstream<'r> {
             } else if let Some(resolved) = u.resolved.as_ref() {
                 text::bytes(resolved.host)
             } else {
-                (*u.conf).upstream.as_ref().map_or(&[], |block| text::bytes(block.host))
+                let block = self.conf().and_then(|conf| conf.upstream.as_ref());
+                block.map_or(&[], |block| text::bytes(block.host))
             }
         }
     }
@@ -84,8 +92,8 @@ impl<'r> Upstream<'r> {
     /// Which of nginx's proxying modules this is.
     pub(crate) fn protocol(self) -> Protocol {
         let u = self.get();
-        // SAFETY: u->conf is set by every handler before it starts the upstream.
-        let module = unsafe { text::bytes((*u.conf).module) };
+        // SAFETY: the name is a string literal of the module.
+        let module = self.conf().map_or(&[][..], |conf| unsafe { text::bytes(conf.module) });
         // SAFETY: the schema is a string literal of the module.
         let schema = unsafe { text::bytes(u.schema) };
         match (module, schema) {
@@ -133,8 +141,9 @@ impl<'r> Upstream<'r> {
     /// nginx's state at this moment.
     pub(crate) fn observation(self) -> Observation {
         let u = self.get();
-        // SAFETY: u->conf is set by every handler before it starts the upstream.
-        let conf = unsafe { &*u.conf };
+        let conf = self.conf();
+        let of_conf = |value: fn(&ngx_http_upstream_conf_t) -> usize| conf.map_or(0, value) as u64;
+        let lookup = self.lookup();
         let state = self.state().filter(|state| !state.is_separator());
         let connection = self.connection();
         let io = |event: fn(&ngx_connection_t) -> *mut ngx_event_t| {
@@ -143,7 +152,8 @@ impl<'r> Upstream<'r> {
         Observation {
             protocol: self.protocol(),
             family: Self::family(self.address()),
-            resolver_state: self.resolver_state(),
+            resolver_state: lookup.and_then(|lookup| u16::try_from(lookup.state).ok()),
+            resolver_timeout_ms: lookup.map_or(0, |lookup| lookup.timeout as u64),
             connection: connection.is_some(),
             tls: connection.map_or(Tls::Plain, tls),
             tls_wanted: u.ssl() != 0,
@@ -163,20 +173,20 @@ impl<'r> Upstream<'r> {
             buffer_full: !u.buffer.start.is_null() && u.buffer.last == u.buffer.end,
             status: u16::try_from(u.headers_in.status_n).unwrap_or(0),
             peers: self.peers(),
-            connect_timeout_ms: conf.connect_timeout as u64,
-            send_timeout_ms: conf.send_timeout as u64,
-            read_timeout_ms: conf.read_timeout as u64,
-            buffer_size: conf.buffer_size as u64,
+            connect_timeout_ms: of_conf(|conf| conf.connect_timeout),
+            send_timeout_ms: of_conf(|conf| conf.send_timeout),
+            read_timeout_ms: of_conf(|conf| conf.read_timeout),
+            buffer_size: of_conf(|conf| conf.buffer_size),
             worker_connections: cycle::connections().limit,
             file_limit: system::open_file_limit().unwrap_or(0),
         }
     }
 
-    fn resolver_state(&self) -> Option<u16> {
-        // SAFETY: u->resolved->ctx is NULL or the lookup that nginx is waiting for or handling
-        // (ngx_http_upstream_resolve_handler frees it and sets NULL afterwards).
-        let state = unsafe { self.get().resolved.as_ref()?.ctx.as_ref()?.state };
-        u16::try_from(state).ok()
+    /// The lookup that nginx is waiting for or whose answer it is handling.
+    fn lookup(&self) -> Option<&'r ngx_resolver_ctx_t> {
+        // SAFETY: u->resolved->ctx is NULL or such a lookup (ngx_http_upstream_resolve_handler
+        // frees it and sets NULL afterwards).
+        unsafe { self.get().resolved.as_ref()?.ctx.as_ref() }
     }
 
     /// Only when no server has been chosen: the walk takes the servers' lock, which nginx does

@@ -86,6 +86,7 @@ fn set(o: &mut Observation, key: &str, value: &Value) {
         "protocol" => o.protocol = Protocol::from_module(value.as_str().unwrap().as_bytes()),
         "family" => o.family = family(value.as_str().unwrap()),
         "resolver_state" => o.resolver_state = Some(number().try_into().unwrap()),
+        "resolver_timeout_ms" => o.resolver_timeout_ms = number(),
         "connection" => o.connection = flag(),
         "tls" => o.tls = tls(value.as_str().unwrap()),
         "tls_wanted" => o.tls_wanted = flag(),
