@@ -11,6 +11,7 @@
 )]
 
 mod body;
+mod cache;
 mod config;
 mod connect;
 mod docs;
