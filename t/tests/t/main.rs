@@ -12,6 +12,7 @@
 
 mod body;
 mod cache;
+mod client;
 mod config;
 mod connect;
 mod docs;
@@ -24,6 +25,7 @@ mod flows;
 mod harness;
 mod inheritance;
 mod inner;
+mod keepalive;
 mod lifecycle;
 mod local;
 mod resolve;
@@ -35,3 +37,4 @@ mod tls;
 mod tls_own_side;
 mod trust;
 mod unix_socket;
+mod upgraded;
