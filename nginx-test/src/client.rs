@@ -45,7 +45,8 @@ impl Client {
 
     /// One request with further header lines (`"Name: value"`), and its response.
     pub fn request(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Reply {
-        self.send(head(method, path, headers, body.len())).send(body);
+        // In one write, so that nginx sees a small body together with its header.
+        self.send([head(method, path, headers, body.len()).as_bytes(), body].concat());
         self.read(method)
     }
 
@@ -86,9 +87,9 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// Closes with RST.
+    /// Ends the connection with RST.
     pub fn reset(self) {
-        self.stream.reset_on_close();
+        self.stream.reset();
     }
 
     fn read_head(&mut self) -> Option<Vec<u8>> {
@@ -168,6 +169,12 @@ impl Client {
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => false,
             Err(error) => panic!("nginx does not answer: {error}"),
         }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stream.finish();
     }
 }
 

@@ -1,4 +1,8 @@
 //! One type for the stream sockets that tests use, shared between threads by reference.
+//!
+//! Closing a descriptor is not enough to end a connection at a certain moment: another test may
+//! just be starting its nginx, and between fork and exec that child has a copy of everything. So
+//! what a peer is to see is said to the socket itself, with shutdown(2) or connect(2).
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -44,10 +48,28 @@ impl Stream {
         }
     }
 
-    /// Makes the coming close send RST instead of FIN (TCP only).
-    pub fn reset_on_close(&self) {
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        set_option(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+    /// Sends RST at once. A unix socket has none: there, closing before everything was read is it.
+    pub fn reset(&self) {
+        if let Self::Tcp(stream) = self {
+            // SAFETY: sockaddr is plain old data; AF_UNSPEC (0) dissolves the connection
+            // (connect(2)), and with nothing left to linger for the kernel sends RST.
+            let rc = unsafe {
+                let nowhere: libc::sockaddr = std::mem::zeroed();
+                let size = size_of_val(&nowhere) as libc::socklen_t;
+                libc::connect(stream.as_raw_fd(), &raw const nowhere, size)
+            };
+            assert_eq!(rc, 0, "disconnect: {}", io::Error::last_os_error());
+        }
+    }
+
+    /// Sends FIN at once, as close does, unless close would send RST for what was not read.
+    pub fn finish(&self) {
+        let mut unread: libc::c_int = 0;
+        // SAFETY: FIONREAD writes one int.
+        let rc = unsafe { libc::ioctl(self.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
+        if rc == 0 && unread == 0 {
+            let _ = self.shutdown(Shutdown::Both);
+        }
     }
 
     /// Blocks until the peer has closed (or reset), reading nothing.

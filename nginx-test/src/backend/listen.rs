@@ -129,9 +129,16 @@ fn accept_all(
         let (shared, tls) = (Arc::clone(&shared), tls.clone());
         players.push(thread::spawn(move || script::play(&steps, number, stream, tls, &shared)));
     }
+    close_listener(listener.as_raw_fd());
     for player in players {
         player.join().expect("a back end's script panicked");
     }
+}
+
+/// Refuses from now on, even while a child of another test has a copy of the descriptor.
+pub(crate) fn close_listener(fd: RawFd) {
+    // SAFETY: shutdown(2) takes plain numbers; the caller owns the descriptor.
+    unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
 /// False when the back end stops.

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use super::listen::allow_all;
+use super::listen::{allow_all, close_listener};
 use crate::nginx::Dir;
 use crate::wait;
 
@@ -37,7 +37,7 @@ impl Dead {
 
     /// A unix socket file that no process listens on any more.
     pub fn stale_socket() -> Self {
-        Self::file(|path| drop(UnixListener::bind(path).unwrap()))
+        Self::file(|path| close_listener(UnixListener::bind(path).unwrap().as_raw_fd()))
     }
 
     /// No file at all.

@@ -85,11 +85,16 @@ pub(crate) fn play(
 ) {
     let mut player = Player { wire: Wire::Plain(stream), number, tls, shared, unread: Vec::new() };
     let mut at = 0;
+    let mut reset = false;
     while let Some(step) = steps.get(at) {
         at = if matches!(step, Step::Again) { 0 } else { at + 1 };
+        reset = matches!(step, Step::Reset);
         if shared.stopping.load(Ordering::SeqCst) || player.step(step).is_none() {
             break;
         }
+    }
+    if !reset {
+        player.wire.stream().finish();
     }
 }
 
@@ -151,7 +156,7 @@ impl Player<'_> {
                 None
             }
             Step::Reset => {
-                self.wire.stream().reset_on_close();
+                self.wire.stream().reset();
                 None
             }
             Step::Again => Some(()),

@@ -166,9 +166,7 @@ fn connection_reset() {
     client.start("/");
     nginx_test::wait::until("nginx to connect", || backlog.is_awaited().then_some(()));
     let frozen = nginx.freeze();
-    let accepted = Stream::Tcp(backlog.drain());
-    accepted.reset_on_close();
-    drop(accepted);
+    Stream::Tcp(backlog.drain()).reset();
     drop(frozen);
     let seen = nginx_test::Seen { reply: client.read("GET"), line: nginx.logged() };
     let expected = Failure {
