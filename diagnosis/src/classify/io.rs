@@ -53,10 +53,12 @@ fn receive_tls(error: TlsError, errno: Option<Errno>, o: &Observation) -> Option
     Some(with_errno(found, errno))
 }
 
-/// send() and SSL_write(): after the header, unless the connection was upgraded or the request is
-/// still going out, it is the client's.
+/// send() and SSL_write(): after the header it is the client's, unless the connection was upgraded,
+/// the request is still going out, or nginx has noted the error on the upstream's connection, as
+/// when it acknowledges frames of gRPC.
 pub(super) fn send(failure: Failure, o: &Observation) -> Option<Verdict> {
-    if !o.connection || (in_body(o) && !o.upgraded && o.request_body_sent) {
+    let ours = o.upgraded || !o.request_body_sent || o.write.error;
+    if !o.connection || (in_body(o) && !ours) {
         return None;
     }
     let found = match (failure.tls, failure.errno) {

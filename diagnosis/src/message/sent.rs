@@ -66,7 +66,7 @@ fn duplicate(line: &[u8]) -> Option<Message> {
 /// or of a TLS alert record.
 fn http2_frame(size: &[u8]) -> Message {
     match size {
-        b"4740180" | b"1376000" | b"1376001" | b"1376002" | b"1376003" => Message::Foreign,
+        b"4740180" | b"1377024" | b"1377025" | b"1377026" | b"1377027" => Message::Foreign,
         _ => Message::Malformed,
     }
 }
