@@ -23,6 +23,8 @@ mod expect;
 mod fail_open;
 mod flows;
 mod harness;
+mod hostile;
+mod hostile_names;
 mod inheritance;
 mod inner;
 mod keepalive;
