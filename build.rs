@@ -6,6 +6,8 @@ use std::env;
 const VERSIONS: &[(u64, &str)] = &[
     // ngx_table_elt_t.next (header lists)
     (1_023_000, "nginx1_23_0"),
+    // proxy_pass_trailers: pass_trailers becomes a flag of the configuration
+    (1_027_002, "nginx1_27_2"),
 ];
 
 fn main() {

@@ -5,9 +5,12 @@ use std::cell::RefCell;
 use diagnosis::{Diagnosis, Outcome, field, proxy_status};
 
 use crate::conf::{DEFAULT_HEADER, LocConf};
-use crate::ffi::{Names, Request};
+use crate::ffi::{Names, Request, Upstream};
 use crate::record::Record;
 use crate::{observe, outcome, trust};
+
+/// RFC 9209.
+const PROXY_STATUS: &str = "Proxy-Status";
 
 /// The header filter: notes what the response tells about its upstream, then writes the header of
 /// a main request.
@@ -25,29 +28,50 @@ pub(crate) fn response_header(request: Request<'_>) {
 
 /// nginx logs the end of an idle websocket at info level only: have the end itself reported.
 fn watch_upgraded(request: Request<'_>) {
-    let Some(upstream) = request.upstream().filter(|upstream| upstream.is_upgraded()) else {
-        return;
-    };
-    if let Some(record) = request.record_or_create() {
-        upstream.watch_end(request, record);
+    if let Some(upstream) = request.upstream().filter(|upstream| upstream.is_upgraded()) {
+        watch_end(request, upstream);
     }
+}
+
+fn watch_end<'r>(request: Request<'r>, upstream: Upstream<'r>) -> Option<&'r RefCell<Record>> {
+    let record = request.record_or_create()?;
+    upstream.watch_end(request, record);
+    Some(record)
 }
 
 fn main_header<'r>(request: Request<'r>, conf: &'r LocConf) {
     let names = hidden_names(conf);
-    let inner = request.upstream().is_some() && request.has_response_header(&names);
+    let upstream = request.upstream();
+    let inner = upstream.is_some() && request.has_response_header(&names);
+    let trailing = upstream.filter(|upstream| upstream.passes_trailers());
     let record = request.record().filter(|record| !record.borrow().is_empty());
-    if !inner && record.is_none() {
+    if !inner && trailing.is_none() && record.is_none() {
         return;
     }
     // Not while the record is borrowed: a variable of ours may be among the trusted ones.
     let trusted =
         conf.trust().map_or_else(|| trust::is_local(request), |trust| trust.admits(request));
-    if !trusted && inner {
+    if !trusted {
         request.hide_response_headers(&names);
+        hide_trailers_later(request, trailing);
     }
     if let Some(record) = record {
         failed_header(request, conf, record, trusted);
+    }
+}
+
+/// nginx knows the trailers only when the response ends.
+fn hide_trailers_later<'r>(request: Request<'r>, upstream: Option<Upstream<'r>>) {
+    if let Some(record) = upstream.and_then(|upstream| watch_end(request, upstream)) {
+        record.borrow_mut().hides_trailers = true;
+    }
+}
+
+/// The response of `request` ends: its trailers are complete.
+pub(crate) fn trailers(request: Request<'_>) {
+    let hides = request.record().is_some_and(|record| record.borrow().hides_trailers);
+    if let Some(upstream) = request.upstream().filter(|_| hides && request.is_main()) {
+        upstream.hide_trailers(&hidden_names(request.loc_conf()));
     }
 }
 
@@ -71,7 +95,9 @@ fn failed_header<'r>(
         request.add_response_header(name, value);
     }
     if let Some(member) = fields.proxy_status {
-        request.add_response_header("Proxy-Status", member.into_bytes());
+        // Field lines are joined: one that is no List would take ours with it.
+        request.retain_response_headers(PROXY_STATUS, field::is_list);
+        request.add_response_header(PROXY_STATUS, member.into_bytes());
     }
 }
 

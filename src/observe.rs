@@ -4,14 +4,14 @@
 //! nginx try the next server, an upstream's own 5xx, a client that left) are read off
 //! `r->upstream_states` by [`reconcile`] and [`complete`].
 
-use diagnosis::{Attempt, Cause, Texts, Verdict};
+use diagnosis::{Attempt, Cause, Protocol, Texts, Verdict};
 
 use crate::ffi::{Request, State, Upstream};
 use crate::headroom;
 use crate::record::{Entry, Key};
 
 /// Status with which nginx notes that the client closed the connection.
-const CLIENT_CLOSED_REQUEST: u16 = 499;
+pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// What ngx_http_upstream_finalize_request is told when nothing failed,
 const OK: isize = 0;
@@ -46,7 +46,7 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         status: observation.status,
         bytes_received: observation.bytes_received,
         reused: observation.reused,
-        ..attempt(verdict, upstream, tried, words)
+        ..attempt(verdict, Some(upstream), tried, words)
     };
     keep(request, key, observation.header_sent, attempt);
     if verdict.pending {
@@ -59,19 +59,24 @@ fn keep(request: Request<'_>, key: Key, after_header: bool, attempt: Attempt) {
     if let Some(record) = request.record_or_create() {
         let entry = Entry { key, background: request.is_background(), after_header };
         record.borrow_mut().push(entry, attempt);
-        request.forget_variables();
     }
 }
 
 /// nginx ends the upstream of `request` with `rc`: confirms or forgets what was pending.
 pub(crate) fn ended(request: Request<'_>, rc: isize) {
     let Some(record) = request.record() else { return };
-    let failed = !matches!(rc, OK | TORN_DOWN | REQUEST_TIME_OUT | CLIENT_CLOSED);
+    let upgraded = request.upstream().is_some_and(Upstream::is_upgraded);
+    let failed = match rc {
+        // ngx_http_upstream_process_upgraded ends well whatever happened to either side; what it
+        // logs at level error is about the upstream, though.
+        OK => upgraded,
+        TORN_DOWN | REQUEST_TIME_OUT | CLIENT_CLOSED => false,
+        _ => true,
+    };
     if rc == GATEWAY_TIME_OUT && request.upstream().is_some_and(Upstream::upgraded_timed_out) {
         upgraded_timeout(request);
     }
     record.borrow_mut().settle(request.id(), failed);
-    request.forget_variables();
 }
 
 /// An idle websocket that nginx closed: logged at info level only, so state has to tell.
@@ -84,9 +89,7 @@ fn upgraded_timeout(request: Request<'_>) {
 pub(crate) fn reconcile(request: Request<'_>) {
     let states = request.states();
     // Nearly every request: one attempt, and it went well.
-    if let [only] = states
-        && only.status() < 500
-    {
+    if matches!(states, [] | [_]) && states.iter().all(|only| only.status() < 500) {
         return;
     }
     reconcile_before(request, states.len());
@@ -127,7 +130,9 @@ fn silent_failure(state: &State, moved_on: bool) -> Option<Verdict> {
 }
 
 fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, retried: bool) {
-    let Some(upstream) = request.upstream() else { return };
+    // What came before the last redirect was another upstream's, which is gone.
+    let since = request.states().iter().skip(key.index);
+    let upstream = request.upstream().filter(|_| !since.clone().any(State::is_separator));
     let own = verdict.cause == Cause::UpstreamStatus;
     let attempt = Attempt {
         ms: state.ms(),
@@ -162,7 +167,7 @@ fn client_closed(request: Request<'_>) {
         bytes_received: state.map_or(0, |state| state.bytes_received()),
         ..attempt(
             diagnosis::client_closed(),
-            upstream,
+            Some(upstream),
             state.map_or(&[][..], |state| state.address()),
             &[],
         )
@@ -191,17 +196,23 @@ fn address_of(verdict: Verdict, address: &[u8]) -> &[u8] {
 }
 
 /// What is the same for every kind of failure.
-fn attempt(verdict: Verdict, upstream: Upstream<'_>, address: &[u8], message: &[u8]) -> Attempt {
+fn attempt(
+    verdict: Verdict,
+    upstream: Option<Upstream<'_>>,
+    address: &[u8],
+    message: &[u8],
+) -> Attempt {
+    let name = upstream.map_or(&[][..], Upstream::name);
+    let write_server = |out: &mut Vec<u8>| {
+        if let Some(upstream) = upstream {
+            upstream.write_server(address, out);
+        }
+    };
     Attempt {
         verdict,
-        protocol: upstream.protocol(),
+        protocol: upstream.map_or_else(Protocol::default, Upstream::protocol),
         family: Upstream::family(address),
-        texts: Texts::new(
-            upstream.name(),
-            |out| upstream.write_server(address, out),
-            address,
-            message,
-        ),
+        texts: Texts::new(name, write_server, address, message),
         ms: None,
         status: 0,
         bytes_received: 0,

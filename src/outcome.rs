@@ -3,12 +3,13 @@
 use diagnosis::{Attempt, Cause, Outcome};
 
 use crate::ffi::Request;
+use crate::observe::CLIENT_CLOSED_REQUEST;
 use crate::record::{Key, Record};
 
 /// Outcome of the main request `main`, whose failures are in `record`; `None` without failures.
 pub(crate) fn outcome(main: Request<'_>, record: &Record) -> Option<Outcome> {
     let (attempt, entry) = record.decisive()?;
-    Some(if attempt.verdict.cause == Cause::ClientClosed {
+    Some(if main.status() == CLIENT_CLOSED_REQUEST {
         Outcome::Aborted
     } else if entry.after_header {
         Outcome::Truncated

@@ -42,6 +42,10 @@ pub(crate) struct Record {
     /// What nginx was given to send or to log; it reads it until the request is destroyed.
     texts: SmallVec<[Vec<u8>; 2]>,
     dropped: u32,
+    /// Something was added since [`Record::take_changed`].
+    changed: bool,
+    /// Trailers of the upstream must be looked through for the header's name.
+    pub(crate) hides_trailers: bool,
 }
 
 impl Record {
@@ -78,6 +82,7 @@ impl Record {
         }
         self.attempts.push(attempt);
         self.entries.push(entry);
+        self.changed = true;
     }
 
     /// nginx has ended the upstream of `owner`: its pending failures were real, or were noise.
@@ -92,11 +97,19 @@ impl Record {
         }
     }
 
+    /// Whether something was added since the last call.
+    pub(crate) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
     /// nginx went on to another attempt after this one.
     pub(crate) fn retried(&mut self, key: Key) {
         // From the newest, as the oldest may have given way.
         for (entry, attempt) in self.entries.iter().rev().zip(self.attempts.iter_mut().rev()) {
-            attempt.retried |= entry.key == key;
+            if entry.key == key && !attempt.retried {
+                attempt.retried = true;
+                self.changed = true;
+            }
         }
     }
 

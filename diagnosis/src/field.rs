@@ -13,8 +13,9 @@ pub const MAX_BYTES: usize = 1024;
 /// Marks the first member of a field that lost older ones.
 const TRUNCATED: &str = ";truncated";
 
-/// All that is known, for a trusted client: printable ASCII. `inner` are the lines of the same name that the
-/// upstream sent, hostile; one that is no List is dropped. Ours come after them: theirs are older.
+/// All that is known, for a trusted client: printable ASCII. `inner` are the lines of the same name
+/// that the upstream sent, hostile; one that is no List is dropped. Ours come after them: theirs
+/// are older.
 pub fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> Vec<u8> {
     if let ([], [attempt], 0) = (inner, d.attempts, d.dropped) {
         return longest_that_fits(attempt, 0);
@@ -22,6 +23,11 @@ pub fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> Vec<u8> {
     let theirs = inner.iter().flat_map(|line| members(line));
     let ours = d.attempts.iter().map(|attempt| longest_that_fits(attempt, TRUNCATED.len()));
     join(theirs.chain(ours).collect(), d.dropped > 0)
+}
+
+/// Whether a field line that another server sent is a List as it stands.
+pub fn is_list(line: &[u8]) -> bool {
+    Parser::new(line).parse::<List>().is_ok()
 }
 
 /// Bare cause tokens, for anybody.

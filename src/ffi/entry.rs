@@ -6,8 +6,9 @@ use nginx_sys::{
     NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_cycle_t,
     ngx_http_add_variable, ngx_http_conf_ctx_t, ngx_http_core_loc_conf_t,
     ngx_http_core_main_conf_t, ngx_http_handler_pt, ngx_http_output_header_filter_pt,
-    ngx_http_phase_t, ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_request_t,
-    ngx_http_top_header_filter, ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, u_char,
+    ngx_http_phase_t, ngx_http_phases_NGX_HTTP_LOG_PHASE, ngx_http_phases_NGX_HTTP_REWRITE_PHASE,
+    ngx_http_request_t, ngx_http_top_header_filter, ngx_http_variable_t, ngx_http_variable_value_t,
+    ngx_int_t, u_char,
 };
 use nginx_sys::{NGX_HTTP_VAR_NOCACHEABLE, ngx_http_core_module, ngx_http_module, ngx_str_t};
 
@@ -40,25 +41,38 @@ macro_rules! panic_point {
     ($request:expr, $point:ident) => {};
 }
 
-/// Phase handler: puts our log handler into each main request.
-unsafe extern "C" fn post_read(r: *mut ngx_http_request_t) -> ngx_int_t {
-    // SAFETY: nginx passes the request whose phases it runs (ngx_http_core_generic_phase).
+/// Phase handler, where a location begins to handle a request: at first, in a subrequest, and after
+/// an internal redirect, when `r->upstream` still is the one whose answer nginx replaces.
+unsafe extern "C" fn rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes the request whose phases it runs (ngx_http_core_rewrite_phase).
     let request = unsafe { Request::new(r) };
     guard::run(DECLINED, || {
-        panic_point!(request, PostRead);
-        let original = &request.main_conf().log_handler;
-        let replaced = request.replace_log_handler(Some(log_handler));
-        // nginx gives all requests the same one (ngx_http_alloc_request). Should another module
-        // have its own in some of them, those stay as they are.
-        if original.get().is_none() {
-            original.set(replaced);
+        if !request.loc_conf().is_enabled() {
+            return DECLINED;
         }
-        let same = original.get().zip(replaced).is_some_and(|(a, b)| core::ptr::fn_addr_eq(a, b));
-        if !same {
-            request.replace_log_handler(replaced);
+        panic_point!(request, Rewrite);
+        install_log_handler(request.main());
+        if request.upstream().is_some() {
+            observe::reconcile(request);
+            request.refresh_variables();
         }
         DECLINED
     })
+}
+
+/// Has nginx's messages about `main` and its subrequests pass by us.
+fn install_log_handler(main: Request<'_>) {
+    let original = &main.main_conf().log_handler;
+    let current = main.get().log_handler;
+    // nginx gives all requests the same one (ngx_http_alloc_request). Should another module have
+    // its own in some of them, those stay as they are.
+    if original.get().is_none() {
+        original.set(current);
+    }
+    let same = original.get().zip(current).is_some_and(|(a, b)| core::ptr::fn_addr_eq(a, b));
+    if same {
+        main.set_log_handler(Some(log_handler));
+    }
 }
 
 /// `r->log_handler`: nginx has a message about this request, and is about to add its context.
@@ -68,7 +82,7 @@ unsafe extern "C" fn log_handler(
     tail: *mut u_char,
     room: usize,
 ) -> *mut u_char {
-    // SAFETY: nginx passes the main request, in whose post_read phase we were.
+    // SAFETY: nginx passes the main request, whose handler this is.
     let main = unsafe { Request::new(r) };
     if !current.is_null() {
         // SAFETY: the request at work now, which nginx sets at every event
@@ -103,6 +117,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard::run((), || {
         panic_point!(request, HeaderFilter);
         emit::response_header(request);
+        request.refresh_variables();
     });
     // SAFETY: written while nginx reads a configuration, in the one thread of this process.
     match unsafe { NEXT_HEADER_FILTER } {
@@ -119,6 +134,7 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
     guard::run((), || {
         panic_point!(request, Finalize);
         observe::ended(request, rc);
+        emit::trailers(request);
     });
     let original = guard::run(None, || {
         request.record().and_then(|record| record.borrow_mut().take_finalizer(request.id()))
@@ -167,6 +183,20 @@ fn set_value(value: &mut ngx_http_variable_value_t, text: ngx_str_t) {
     debug_assert_eq!(value.len(), length);
 }
 
+/// Phase handler that runs before the access logs are written.
+unsafe extern "C" fn log_phase(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx passes the request that it logs (ngx_http_log_request).
+    let request = unsafe { Request::new(r) };
+    guard::run(OK, || {
+        if request.loc_conf().is_enabled() {
+            panic_point!(request, LogPhase);
+            observe::complete(request.main());
+            request.refresh_variables();
+        }
+        OK
+    })
+}
+
 /// Makes the variables known before nginx reads the configuration that uses them.
 pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard::run(ERROR, || {
@@ -190,7 +220,7 @@ pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
     })
 }
 
-/// Installs the header filter, and the phase handler if some block is on.
+/// Installs the header filter, and the phase handlers if some block is on.
 pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard::run(ERROR, || {
         // Always: a worker of the previous configuration that is started again gets this chain.
@@ -209,25 +239,35 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         }
         // SAFETY: the arrays of phase handlers exist since ngx_http_init_phases.
         let installed = unsafe {
-            let phase = ngx_http_phases_NGX_HTTP_POST_READ_PHASE as usize;
-            (*core).phases.get_mut(phase).and_then(|phase| push_handler(phase, post_read))
+            let phases = &mut (*core).phases;
+            let first = push_handler(phases, ngx_http_phases_NGX_HTTP_REWRITE_PHASE, rewrite);
+            first.is_some()
+                && push_handler(phases, ngx_http_phases_NGX_HTTP_LOG_PHASE, log_phase)
+                    // The access log's handler must run after ours.
+                    .map(|handlers| handlers.rotate_right(1))
+                    .is_some()
         };
-        if installed.is_some() { OK } else { ERROR }
+        if installed { OK } else { ERROR }
     })
 }
 
+/// Appends a handler and returns all of the phase; `None` when out of memory.
+///
 /// # Safety
-/// `phase` must be one of the core module's.
+/// `phases` must be the core module's, after ngx_http_init_phases.
 unsafe fn push_handler(
-    phase: &mut ngx_http_phase_t,
+    phases: &mut [ngx_http_phase_t],
+    phase: u32,
     handler: unsafe extern "C" fn(*mut ngx_http_request_t) -> ngx_int_t,
-) -> Option<()> {
+) -> Option<&mut [ngx_http_handler_pt]> {
+    let phase = phases.get_mut(phase as usize)?;
     // SAFETY: the caller's contract.
     let place = unsafe { ngx_array_push(&raw mut phase.handlers) }.cast::<ngx_http_handler_pt>();
     let place = core::ptr::NonNull::new(place)?;
     // SAFETY: ngx_array_push returned room for one element.
     unsafe { place.write(Some(handler)) };
-    Some(())
+    // SAFETY: the array is made for this element type (ngx_http_init_phases).
+    Some(unsafe { phase.handlers.as_slice_mut() })
 }
 
 /// # Safety

@@ -40,11 +40,12 @@ fn report(info: &PanicHookInfo<'_>) {
 #[cfg(feature = "test-panic")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Point {
-    PostRead,
+    Rewrite,
     LogHandler,
     HeaderFilter,
     Finalize,
     Variable,
+    LogPhase,
 }
 
 #[cfg(feature = "test-panic")]
@@ -52,11 +53,12 @@ impl Point {
     /// The name in `upstream_diagnosis_test_panic`.
     pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
         Some(match name {
-            b"post_read" => Self::PostRead,
+            b"rewrite" => Self::Rewrite,
             b"log_handler" => Self::LogHandler,
             b"header_filter" => Self::HeaderFilter,
             b"finalize" => Self::Finalize,
             b"variable" => Self::Variable,
+            b"log_phase" => Self::LogPhase,
             _ => return None,
         })
     }

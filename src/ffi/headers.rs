@@ -1,24 +1,23 @@
-//! `r->headers_out.headers`.
+//! Header lines and trailers.
 
-use nginx_sys::{ngx_http_request_t, ngx_list_part_t, ngx_list_push, ngx_str_t, ngx_table_elt_t};
+use nginx_sys::{
+    ngx_http_request_t, ngx_list_part_t, ngx_list_push, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
 
 use super::text;
 
-/// Calls `visit` for each header line that is going to be sent.
+/// Calls `visit` for each line of `list` that is going to be sent.
 ///
 /// # Safety
-/// `r` must be a live request; `visit` must not touch its header list.
-pub(super) unsafe fn for_each(
-    r: *mut ngx_http_request_t,
-    mut visit: impl FnMut(&mut ngx_table_elt_t),
-) {
+/// `list` must be an initialized list of header lines or trailers; `visit` must not touch it.
+pub(super) unsafe fn for_each(list: *mut ngx_list_t, mut visit: impl FnMut(&mut ngx_table_elt_t)) {
     // SAFETY: the caller's contract.
-    let mut part: *mut ngx_list_part_t = unsafe { &raw mut (*r).headers_out.headers.part };
+    let mut part: *mut ngx_list_part_t = unsafe { &raw mut (*list).part };
     // SAFETY: nginx links the parts of a list, ending with NULL (ngx_list_push).
     while let Some(block) = unsafe { part.as_mut() } {
         if block.nelts > 0 {
             // SAFETY: a part holds nelts initialized elements (ngx_list_push), in this list of
-            // ngx_table_elt_t (ngx_http_alloc_request).
+            // ngx_table_elt_t (the caller's contract).
             let lines = unsafe { core::slice::from_raw_parts_mut(block.elts.cast(), block.nelts) };
             lines
                 .iter_mut()
@@ -31,6 +30,21 @@ pub(super) unsafe fn for_each(
 
 /// One or two header names; an empty one matches nothing.
 pub(crate) type Names<'n> = [&'n [u8]; 2];
+
+/// Keeps the lines of `list` with one of these names from being sent.
+///
+/// # Safety
+/// As [`for_each`].
+pub(super) unsafe fn hide(list: *mut ngx_list_t, names: &Names<'_>) {
+    let visit = |line: &mut ngx_table_elt_t| {
+        if is_named(line, names) {
+            // nginx's own mark for a hidden header.
+            line.hash = 0;
+        }
+    };
+    // SAFETY: the caller's contract.
+    unsafe { for_each(list, visit) };
+}
 
 /// Whether `line` has one of these names, in any case.
 pub(super) fn is_named(line: &ngx_table_elt_t, names: &Names<'_>) -> bool {

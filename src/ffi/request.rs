@@ -4,8 +4,8 @@ use core::marker::PhantomData;
 use std::cell::RefCell;
 
 use nginx_sys::{
-    NGX_HTTP_VERSION_9, ngx_http_log_handler_pt, ngx_http_request_t, ngx_int_t, ngx_pool_t,
-    ngx_str_t,
+    NGX_HTTP_VERSION_9, ngx_http_log_handler_pt, ngx_http_request_t, ngx_int_t, ngx_list_t,
+    ngx_pool_t, ngx_str_t,
 };
 
 use super::headers::Names;
@@ -165,7 +165,9 @@ impl<'r> Request<'r> {
     pub(crate) fn has_response_header(self, names: &Names<'_>) -> bool {
         let mut found = false;
         // SAFETY: new's contract; the closure only reads.
-        unsafe { headers::for_each(self.raw, |line| found |= headers::is_named(line, names)) };
+        unsafe {
+            headers::for_each(self.header_lines(), |line| found |= headers::is_named(line, names));
+        }
         found
     }
 
@@ -179,19 +181,33 @@ impl<'r> Request<'r> {
             }
         };
         // SAFETY: new's contract; `visit` only reads.
-        unsafe { headers::for_each(self.raw, visit) };
+        unsafe { headers::for_each(self.header_lines(), visit) };
         values
     }
 
     /// Keeps the response headers with one of these names from being sent.
     pub(crate) fn hide_response_headers(self, names: &Names<'_>) {
+        // SAFETY: new's contract.
+        unsafe { headers::hide(self.header_lines(), names) };
+    }
+
+    /// Keeps the response headers with this name that `keep` does not like from being sent.
+    pub(crate) fn retain_response_headers(self, name: &str, keep: impl Fn(&[u8]) -> bool) {
+        let names = [name.as_bytes(), &[]];
         let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
-            if headers::is_named(line, names) {
+            // SAFETY: a header line's value points to its bytes in the request's memory.
+            if headers::is_named(line, &names) && !keep(unsafe { super::text::bytes(line.value) }) {
                 line.hash = 0;
             }
         };
-        // SAFETY: new's contract; a hash of 0 is nginx's own mark for a hidden header.
-        unsafe { headers::for_each(self.raw, visit) };
+        // SAFETY: new's contract; the closure leaves the list as it is.
+        unsafe { headers::for_each(self.header_lines(), visit) };
+    }
+
+    /// The list of response headers, which nginx initializes with the request.
+    fn header_lines(&self) -> *mut ngx_list_t {
+        // SAFETY: new's contract.
+        unsafe { &raw mut (*self.raw).headers_out.headers }
     }
 
     /// Adds a response header; without memory it is left out.
@@ -211,8 +227,15 @@ impl<'r> Request<'r> {
         Some(ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() })
     }
 
-    /// Makes nginx read our variables again: what an `add_header` or a `map` saw is outdated.
-    pub(crate) fn forget_variables(self) {
+    /// Makes nginx read our variables again if something has failed since they were read: what an
+    /// `add_header` or a `map` saw is outdated.
+    ///
+    /// Only between evaluations: nginx asks a value for its length before it copies it.
+    pub(super) fn refresh_variables(self) {
+        let changed = self.record().is_some_and(|record| record.borrow_mut().take_changed());
+        if !changed {
+            return;
+        }
         for index in self.main_conf().variables.borrow().iter() {
             // SAFETY: r->variables has an entry for every indexed variable of the configuration
             // (ngx_http_alloc_request), and the indices come from there; subrequests share it.
@@ -222,10 +245,10 @@ impl<'r> Request<'r> {
         }
     }
 
-    /// Puts `handler` into `r->log_handler` and returns what was there.
-    pub(super) fn replace_log_handler(self, handler: LogHandler) -> LogHandler {
+    /// Puts `handler` into `r->log_handler`.
+    pub(super) fn set_log_handler(self, handler: LogHandler) {
         // SAFETY: new's contract; no reference to the structure is held here.
-        unsafe { core::mem::replace(&mut (*self.raw).log_handler, handler) }
+        unsafe { (*self.raw).log_handler = handler };
     }
 
     /// Makes the test suite's panic, if this location asks for one at `point`.

@@ -10,6 +10,7 @@ use nginx_sys::{
     ngx_resolver_ctx_t,
 };
 
+use super::headers::{self, Names};
 use super::request::Request;
 use super::state::{State, UNSET};
 use super::{cycle, entry, peers, system, text};
@@ -196,6 +197,25 @@ impl<'r> Upstream<'r> {
         let unchosen = u.peer.sockaddr.is_null() && u.peer.connection.is_null();
         // SAFETY: u->upstream is a configured upstream.
         (unchosen && !u.upstream.is_null()).then(|| unsafe { peers::count(u.upstream) }).flatten()
+    }
+
+    /// Whether trailers of the upstream go on to the client.
+    #[cfg(nginx1_27_2)]
+    pub(crate) fn passes_trailers(self) -> bool {
+        self.conf().is_some_and(|conf| conf.pass_trailers != 0)
+    }
+
+    /// Whether trailers of the upstream go on to the client.
+    #[cfg(not(nginx1_27_2))]
+    pub(crate) fn passes_trailers(self) -> bool {
+        self.conf().is_some_and(|conf| conf.pass_trailers() != 0)
+    }
+
+    /// Keeps the upstream's trailers with one of these names from being passed on.
+    pub(crate) fn hide_trailers(self, names: &Names<'_>) {
+        // SAFETY: new's contract; the list is initialized before the response header is read
+        // (ngx_http_upstream_process_header), and so before there is a response to end.
+        unsafe { headers::hide(&raw mut (*self.raw).headers_in.trailers, names) };
     }
 
     /// Whether the client and the upstream talk through an upgraded connection.

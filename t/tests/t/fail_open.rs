@@ -66,7 +66,7 @@ fn without_ours(reply: &Reply) -> (u16, Vec<u8>, bool, Vec<String>) {
 
 /// Requests that reach every point, answered as if the module were not there.
 fn answered_as_ever(nginx: &Running, world: &World) -> Vec<Reply> {
-    let plain = world.start(panicking("post_read").set("point", "post_read").off());
+    let plain = world.start(panicking("rewrite").set("point", "rewrite").off());
     let paths = ["/", "/", "/fine", "/missing/x", "/slow", "/"];
     let replies: Vec<Reply> = paths.iter().map(|path| nginx.get(path)).collect();
     for (path, reply) in paths.iter().zip(&replies) {
@@ -106,8 +106,8 @@ fn survives(point: &str) -> (Vec<Reply>, Vec<String>) {
 
 /// Without its log handler the module has not seen why: at most it says that something was.
 #[test]
-fn post_read() {
-    let (replies, lines) = survives("post_read");
+fn rewrite() {
+    let (replies, lines) = survives("rewrite");
     for (reply, line) in replies.iter().zip(&lines) {
         assert!(matches!(&reply.causes()[..], [] | [_]), "{reply}");
         assert!(reply.causes().iter().all(|cause| cause == "other"), "{reply}");
