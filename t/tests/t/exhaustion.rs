@@ -11,6 +11,9 @@ use crate::expect::{Failure, ended};
 /// Connections of an idle worker: two listening sockets and the channel to the master.
 const IDLE: u64 = 3;
 
+/// `worker_rlimit_nofile` where descriptors run out.
+const FILES: u64 = 40;
+
 /// One server in an upstream block, and what proxies to it.
 fn proxy(server: &dyn std::fmt::Display) -> Nginx {
     Nginx::http(
@@ -53,30 +56,39 @@ fn headroom(seen: &Seen) -> [u64; 4] {
         .map(|name| diagnosis.attempt().headroom(name).unwrap())
 }
 
-#[test]
-fn fd_exhausted() {
-    const LIMIT: u64 = 40;
-    let backend = Backend::ok("x");
+/// A worker of which every descriptor is in use, most of them by these idle clients.
+fn without_descriptors(backend: &Backend) -> (Running, Vec<Client>) {
     let nginx = Nginx::http(
         "upstream backend { server %server%; }
-         server { listen %listen%;
+         server { listen %listen%; client_body_buffer_size 1k; lingering_close off;
              location / { proxy_pass http://backend; }
              location /served { return 200; } }",
     );
     let nginx = nginx
-        .set("server", &backend)
-        .main(&format!("worker_rlimit_nofile {LIMIT};"))
+        .set("server", backend)
+        .main(&format!("worker_rlimit_nofile {FILES};"))
         .allow_alert("socket() failed (24: Too many open files)")
         .start();
-    // The test itself may have been started with an open descriptor above the limit.
-    let all_used = || (0..LIMIT).all(|fd| descriptors(&nginx).contains(&fd));
     let mut clients = Vec::new();
-    while !all_used() {
+    while !no_descriptor_is_left(&nginx) {
         let mut client = nginx.connect();
         assert_eq!(client.get("/served").status, 200);
         nginx.logged();
         clients.push(client);
     }
+    (nginx, clients)
+}
+
+/// The test itself may have been started with an open descriptor above the limit.
+fn no_descriptor_is_left(nginx: &Running) -> bool {
+    let open = descriptors(nginx);
+    (0..FILES).all(|fd| open.contains(&fd))
+}
+
+#[test]
+fn fd_exhausted() {
+    let backend = Backend::ok("x");
+    let (nginx, mut clients) = without_descriptors(&backend);
     let seen = Seen { reply: clients[0].get("/"), line: nginx.logged() };
     let expected = Failure {
         errno: "EMFILE",
@@ -86,15 +98,33 @@ fn fd_exhausted() {
     };
     ended(&seen, 500, "failed", &[expected]);
     let [fd_free, fd_limit, conn_free, conn_limit] = headroom(&seen);
-    assert_eq!((fd_free, fd_limit, conn_limit), (0, LIMIT, 128));
+    assert_eq!((fd_free, fd_limit, conn_limit), (0, FILES, 128));
     assert_eq!(conn_free, 128 - IDLE - clients.len() as u64);
     let advice = &seen.diagnosis().advice;
     assert!(advice.contains("worker_rlimit_nofile=40"), "{advice}");
 
     // nginx closes the client's connection after a 500: one descriptor to spare, and it works.
     assert!(clients[0].read_to_end().is_empty());
-    wait::until("a descriptor", || (!all_used()).then_some(()));
+    wait::until("a descriptor", || (!no_descriptor_is_left(&nginx)).then_some(()));
     assert_eq!(clients[1].get("/").text(), "x");
+}
+
+/// The first thing that nginx lacks a descriptor for is the file that keeps the request body.
+#[test]
+fn fd_exhausted_for_a_temporary_file() {
+    let backend = Backend::ok("never reached");
+    let (nginx, mut clients) = without_descriptors(&backend);
+    let seen = Seen { reply: clients[0].post("/", &[b'x'; 65536]), line: nginx.logged() };
+    let expected = Failure {
+        server: "",
+        address: "",
+        errno: "EMFILE",
+        limit: "worker_rlimit_nofile=40",
+        message: "failed (24: Too many open files)",
+        ..Failure::of(backend.address(), "fd_exhausted", "local")
+    };
+    ended(&seen, 500, "failed", &[expected]);
+    assert_eq!(headroom(&seen)[0], 0);
 }
 
 #[test]
@@ -159,7 +189,7 @@ fn ephemeral_ports_exhausted() {
 #[test]
 fn headroom_counts_what_is_in_use() {
     const CONNECTIONS: u32 = 64;
-    const FILES: u64 = 100;
+    const LIMIT: u64 = 100;
     let (gate, dead) = (Gate::new(), Dead::refusing());
     let backend = holding(&gate);
     let nginx = Nginx::http(
@@ -172,12 +202,12 @@ fn headroom_counts_what_is_in_use() {
         .set("server", &backend)
         .set("dead", &dead)
         .worker_connections(CONNECTIONS)
-        .main(&format!("worker_rlimit_nofile {FILES};"))
+        .main(&format!("worker_rlimit_nofile {LIMIT};"))
         .start();
     let mut waiting = Vec::new();
     for round in 0..4 {
         let [fd_free, fd_limit, conn_free, conn_limit] = headroom(&nginx.fetch("/dead"));
-        assert_eq!((fd_limit, conn_limit), (FILES, CONNECTIONS.into()), "limits");
+        assert_eq!((fd_limit, conn_limit), (LIMIT, CONNECTIONS.into()), "limits");
         // The request's own: its client, and its connection to the back end.
         let used = conn_limit - conn_free;
         assert_eq!(used, IDLE + 2 * (round * 5) + 2, "connections in round {round}");

@@ -35,6 +35,7 @@ mod retry;
 mod select;
 mod send_header;
 mod subrequests;
+mod template;
 mod tls;
 mod tls_own_side;
 mod trust;

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use nginx_test::backend::{Dead, http};
-use nginx_test::{Backend, Nginx, Seen, Step, curl};
+use nginx_test::{Backend, Nginx, Running, Seen, Step, curl};
 
 use crate::expect::{Failure, ended, nothing};
 
@@ -164,27 +164,34 @@ fn what_forbids_a_retry() {
     ended(&nginx.fetch("/"), 504, "failed", &[timeout]);
 }
 
+/// A PUT of which this much of the body comes together with the head.
+fn put(nginx: &Running, body: &str, of: usize) -> Seen {
+    let mut client = nginx.connect();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: {of}\r\n\r\n{body}"));
+    Seen { reply: client.read("PUT"), line: nginx.logged() }
+}
+
 /// With the body on the way already, nginx cannot repeat the request; before that it can.
 #[test]
 fn an_unbuffered_request_body() {
-    let (dead, good) = (Dead::refusing(), Backend::ok("good"));
-    let nginx = servers(&[&dead, &good], "proxy_request_buffering off;").start();
-    let seen = nginx.fetch_with("PUT", "/", &[], b"body");
-    ended(&seen, 200, "recovered", &[retried(refused(&dead))]);
+    let more = "proxy_request_buffering off; lingering_close off;";
+    let half = Step::ReadUntil(|read| read.ends_with(b"half"));
+    let (closing, good) = (Backend::script([half, Step::Close]), Backend::ok("good"));
+    let nginx = servers(&[&closing, &good], more).start();
+    ended(&put(&nginx, "half", 100), 502, "failed", &[closed(&closing)]);
 
     // A body that has come as a whole already counts as held.
-    let closing = closing();
-    let nginx = servers(&[&closing, &good], "proxy_request_buffering off;").start();
-    let seen = nginx.fetch_with("PUT", "/", &[], b"body");
-    ended(&seen, 200, "recovered", &[retried(closed(&closing))]);
+    let closing = self::closing();
+    let nginx = servers(&[&closing, &good], more).start();
+    ended(&put(&nginx, "body", 4), 200, "recovered", &[retried(closed(&closing))]);
 
-    let half = Step::ReadUntil(|read| read.ends_with(b"half"));
-    let closing = Backend::script([half, Step::Close]);
-    let nginx = servers(&[&closing, &good], "proxy_request_buffering off;").start();
+    let dead = Dead::refusing();
+    let nginx = servers(&[&dead, &good], more).start();
     let mut client = nginx.connect();
-    client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf");
-    let seen = Seen { reply: client.read("PUT"), line: nginx.logged() };
-    ended(&seen, 502, "failed", &[closed(&closing)]);
+    client.send("PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf");
+    good.wait_for_connections(2);
+    let seen = Seen { reply: client.send("half").read("PUT"), line: nginx.logged() };
+    ended(&seen, 200, "recovered", &[retried(refused(&dead))]);
 }
 
 /// A body that nginx holds goes to the next server as a whole.
