@@ -62,7 +62,7 @@ fn text(value: impl Into<String>) -> Option<Vec<u8>> {
 }
 
 fn bytes(value: &[u8]) -> Option<Vec<u8>> {
-    (!value.is_empty()).then(|| value.to_vec())
+    (!value.is_empty()).then(|| diagnosis::json::text(value).into_owned().into_bytes())
 }
 
 fn number(value: u64) -> Option<Vec<u8>> {

@@ -7,6 +7,12 @@ use crate::{Attempt, Diagnosis, Headroom, advice, printable};
 /// No string from outside is written longer than this, before escapes.
 const MAX_BYTES: usize = 512;
 
+/// A hostile text as the object shows it, for a variable of its own: UTF-8, cut, without the control
+/// characters that JSON lets through.
+pub fn text(bytes: &[u8]) -> Cow<'_, str> {
+    readable(bytes.get(..MAX_BYTES).unwrap_or(bytes))
+}
+
 /// One object: version, outcome, the last failed attempt in short, all attempts in full.
 pub fn object(d: &Diagnosis<'_>) -> Vec<u8> {
     let mut json = Json { out: Vec::with_capacity(1024) };
