@@ -110,6 +110,36 @@ fn client_closed_after_a_retry() {
     aborted(&nginx, &[refused, left(slow.address())]);
 }
 
+/// The other upstream of an error_page was the one that the client did not wait for.
+#[test]
+fn client_closed_after_a_redirect() {
+    let (dead, slow) = (Dead::refusing(), Backend::script([Step::ReadRequest, Step::Hold]));
+    let nginx =
+        block(&dead, "error_page 502 = @other; } location @other { proxy_pass http://%slow%;");
+    let nginx = nginx.set("slow", &slow).start();
+    let mut client = nginx.connect();
+    client.start("/");
+    slow.wait_for_connections(1);
+    drop(client);
+    let refused = Failure::of(dead.address(), "connection_refused", "connect");
+    let refused = Failure { errno: "ECONNREFUSED", ..refused };
+    let left = Failure { upstream: "127.0.0.1", ..left(slow.address()) };
+    aborted(&nginx, &[refused, left]);
+}
+
+/// The main request has no upstream yet: its subrequest is what the client did not wait for.
+#[test]
+fn client_closed_while_a_subrequest_waits() {
+    let (slow, good) = (Backend::script([Step::ReadRequest, Step::Hold]), Backend::ok("good"));
+    let nginx = block(&slow, "} location /main { auth_request /; proxy_pass http://%good%;");
+    let nginx = nginx.set("good", &good).start();
+    let mut client = nginx.connect();
+    client.start("/main");
+    slow.wait_for_connections(1);
+    drop(client);
+    aborted(&nginx, &[left(slow.address())]);
+}
+
 #[test]
 fn client_closed_over_http2() {
     let backend = Backend::script([Step::ReadRequest, Step::Hold]);

@@ -269,3 +269,35 @@ fn requests_of_one_connection() {
         }
     }
 }
+
+/// What nginx says without asking an upstream.
+#[test]
+fn errors_of_nginx_alone() {
+    let good = Backend::ok("good");
+    let nginx = Nginx::http(
+        "limit_req_zone $host zone=slow:64k rate=1r/m;
+         server { listen %listen%; root %dir%;
+             location / { proxy_pass http://%good%; client_max_body_size 1; }
+             location /502 { return 502; }
+             location /500 { if ($uri) { return 500; } proxy_pass http://%good%; }
+             location /limited { limit_req zone=slow; proxy_pass http://%good%; }
+             location /denied { deny all; proxy_pass http://%good%; }
+             location /looping { rewrite ^ /looping last; } }",
+    );
+    let nginx = nginx.set("good", &good).start();
+    for (path, status) in [
+        ("/502", 502),
+        ("/500", 500),
+        ("/limited", 200),
+        ("/limited", 503),
+        ("/denied", 403),
+        ("/looping", 500),
+    ] {
+        let seen = nginx.fetch(path);
+        assert_eq!(seen.reply.status, status, "{path}");
+        nothing(&seen);
+    }
+    let seen = nginx.fetch_with("POST", "/", &[], b"too large");
+    assert_eq!(seen.reply.status, 413);
+    nothing(&seen);
+}
