@@ -29,6 +29,7 @@ mod inheritance;
 mod inner;
 mod keepalive;
 mod lifecycle;
+mod limits;
 mod local;
 mod resolve;
 mod retry;
