@@ -42,3 +42,4 @@ mod tls_own_side;
 mod trust;
 mod unix_socket;
 mod upgraded;
+mod variables;
