@@ -22,9 +22,12 @@ fn going(resolver: &str) -> Running {
     nginx.set("more", "").start()
 }
 
-/// Every byte in per cent signs.
+/// As it may stand in a request line.
 fn encoded(name: &[u8]) -> String {
-    name.iter().map(|byte| format!("%{byte:02X}")).collect()
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric();
+    let encode =
+        |byte: &u8| if plain(byte) { char::from(*byte).into() } else { format!("%{byte:02X}") };
+    name.iter().map(encode).collect()
 }
 
 /// Names with everything that a quoted string, a list, a log line or an object could trip over.
