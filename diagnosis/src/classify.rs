@@ -33,6 +33,7 @@ pub fn diagnose(text: &[u8], address: &[u8], o: &Observation) -> Option<Verdict>
         Message::NoConnections => Some(local::no_connections(o)),
         Message::TimedOut => Some(timed_out(o)),
         Message::Closed => closed(o),
+        Message::EndedShort => ended_short(o),
         Message::SpokeBeforeTls => Some(verdict(Cause::TlsPeerPlaintext)),
         Message::Receive(failure) => io::receive(failure, o),
         Message::Send(failure) => io::send(failure, o),
@@ -183,6 +184,11 @@ fn closed(o: &Observation) -> Option<Verdict> {
     } else {
         verdict(Cause::ClosedBeforeHeader)
     })
+}
+
+/// Certain as soon as it is said: nginx may go on to take such a response for a complete one.
+fn ended_short(o: &Observation) -> Option<Verdict> {
+    closed(o).map(|found| Verdict { pending: false, ..found })
 }
 
 fn header_too_big(o: &Observation) -> Verdict {

@@ -36,6 +36,8 @@ pub(crate) enum Message {
     TimedOut,
     /// The peer closed where more was expected.
     Closed,
+    /// The peer ended a response before the length that it had given.
+    EndedShort,
     /// Data came before TLS had begun.
     SpokeBeforeTls,
     /// recv() and its kin.

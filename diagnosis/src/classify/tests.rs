@@ -138,7 +138,6 @@ fn what_goes_wrong_in_the_body_is_pending() {
     for text in [
         TIMED_OUT,
         "upstream prematurely closed connection",
-        "upstream prematurely closed FastCGI request",
         "recv() failed (104: Connection reset by peer)",
         "readv() failed (113: No route to host)",
         "upstream sent invalid chunked response",

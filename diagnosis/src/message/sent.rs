@@ -11,10 +11,12 @@ pub(super) fn upstream(rest: &[u8]) -> Option<Message> {
         return only_errno(tail).map(|_| Message::TimedOut);
     }
     match rest {
-        b"prematurely closed connection"
-        | b"prematurely closed stream"
-        | b"prematurely closed FastCGI stdout"
-        | b"prematurely closed FastCGI request" => return Some(Message::Closed),
+        b"prematurely closed connection" | b"prematurely closed stream" => {
+            return Some(Message::Closed);
+        }
+        b"prematurely closed FastCGI stdout" | b"prematurely closed FastCGI request" => {
+            return Some(Message::EndedShort);
+        }
         b"prematurely sent response" => return Some(Message::SpokeBeforeTls),
         _ => {}
     }
