@@ -167,7 +167,7 @@ fn dns_not_found_with_a_hostile_name() {
         "q\" , other;phase=body \\ ",
         "\r\nX-Injected. 1\r\n",
         "\u{1}\t\u{e9}\u{20ac}\"",
-        "[\"v\"], null",
+        "(\"v\"), null",
         &"n".repeat(1000),
         &"m.".repeat(1500),
     ] {
