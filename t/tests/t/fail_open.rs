@@ -148,6 +148,15 @@ fn finalize() {
     assert_eq!(slow, None);
 }
 
+/// What the header filter has seen is in the log all the same.
+#[test]
+fn log_phase() {
+    let (replies, lines) = survives("log_phase");
+    assert_eq!(replies[0].causes(), ["connection_refused"]);
+    assert!(lines[0].contains(r#""cause":"connection_refused""#), "{}", lines[0]);
+    assert!(lines[2].ends_with(" null"), "{}", lines[2]);
+}
+
 #[test]
 fn variable() {
     let (replies, lines) = survives("variable");

@@ -1,7 +1,9 @@
 //! Directives: what a block takes over from the one around it.
 
-use nginx_test::backend::Dead;
-use nginx_test::{Nginx, Running};
+use nginx_test::backend::{Dead, http};
+use nginx_test::{Backend, Nginx, Running};
+
+use crate::expect::nothing;
 
 /// The header of that name has one member, about the refused connection.
 fn says(nginx: &Running, method: &str, path: &str, header: &str) {
@@ -120,5 +122,47 @@ fn trust_and_identifier_are_inherited_as_wholes() {
         assert_eq!(names, Vec::from_iter(identifier), "{path}: {reply}");
         let detailed = proxies.iter().any(|member| member.string("next-hop").is_some());
         assert_eq!(detailed, trusted && identifier.is_some(), "{path}: {reply}");
+    }
+}
+
+/// What failed where the module is off is not its business, even when nginx's page is made where
+/// it is on.
+#[test]
+fn a_failure_in_an_off_location_stays_unsaid() {
+    let dead = Dead::refusing();
+    let busy = Backend::answering(http::response(503, &[], b"busy"));
+    let fine = Backend::ok("fine");
+    let nginx = Nginx::server(
+        "location /static { upstream_diagnosis off; proxy_pass http://%dead%;
+           error_page 502 /page; }
+         location /named { upstream_diagnosis off; proxy_pass http://%dead%;
+           error_page 502 = @fine; }
+         location /busy { upstream_diagnosis off; proxy_pass http://%busy%;
+           proxy_intercept_errors on; error_page 503 /page; }
+         location /page { return 200 sorry; }
+         location @fine { proxy_pass http://%fine%; }",
+    );
+    let nginx = nginx.set("dead", &dead).set("busy", &busy).set("fine", &fine).start();
+    for (path, status) in [("/static", 502), ("/named", 200), ("/busy", 503)] {
+        let seen = nginx.fetch(path);
+        assert_eq!(seen.reply.status, status, "{path}");
+        nothing(&seen);
+    }
+}
+
+/// The other way round: known since it happened, shown where the response is made or logged.
+#[test]
+fn a_later_location_alone_may_be_on() {
+    let dead = Dead::refusing();
+    let nginx = Nginx::server(
+        "location / { return 404; error_page 404 = /on; }
+         location /on { upstream_diagnosis on; proxy_pass http://%dead%; }
+         location /named { return 404; error_page 404 = @on; }
+         location @on { upstream_diagnosis on; proxy_pass http://%dead%; }
+         location /rewritten { rewrite ^ /on last; }",
+    );
+    let nginx = nginx.off().set("dead", &dead).start();
+    for path in ["/", "/named", "/rewritten"] {
+        says(&nginx, "GET", path, "X-Upstream-Diagnosis");
     }
 }
