@@ -85,7 +85,7 @@ impl Random {
         Observation {
             protocol: Protocol::from_module(self.pick(PROTOCOLS)),
             family: self.pick(&[Family::None, Family::Inet, Family::Inet6, Family::Unix]),
-            resolver_timeout_ms: self.below(2) as u64 * 300,
+            resolver_timeout_ms: if self.flag() { 300 } else { 0 },
             resolver_state: self.pick(&[None, None, None, Some(0), Some(3), Some(110)]),
             connection: self.flag(),
             tls: self.pick(&[Tls::Plain, Tls::Handshaking, Tls::Established]),
