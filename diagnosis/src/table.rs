@@ -399,7 +399,7 @@ causes! {
         reason: "the back end refused or cancelled the call, or is shutting down",
         advice: "" Peer " ended the HTTP/2 stream with " Code "; see the back end's log for why \
             it refused the call",
-        provoked: Test("protocols::stream_reset"),
+        provoked: Test("grpc::stream_reset"),
     }
     /// the peer closed the connection before the end of the response
     BodyTruncated("body_truncated", Body, Some("http_response_incomplete"), None, [2]) {

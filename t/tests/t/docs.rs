@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use diagnosis::Cause;
+use diagnosis::{Cause, Provoked};
 use nginx_test::{Diagnosis, field};
 
 use crate::expect::PARAMETERS;
@@ -123,6 +123,34 @@ fn the_checklist_has_the_causes_of_each_step() {
         let link = format!("(causes.md#{})", cause.token());
         assert!(page.contains(&link), "{link}");
     }
+}
+
+/// Every test of `t/` that runs, as `topic::name`.
+fn tests() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let main = read("t/tests/t/main.rs");
+    for entry in fs::read_dir(Path::new(ROOT).join("t/tests/t")).unwrap() {
+        let path: PathBuf = entry.unwrap().path();
+        let topic = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if !main.contains(&format!("\nmod {topic};")) {
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        let names = all_between(&source, "#[test]\nfn ", "(").into_iter();
+        found.extend(names.map(|name| format!("{topic}::{name}")));
+    }
+    found
+}
+
+#[test]
+fn every_cause_names_a_test_that_exists() {
+    let tests = tests();
+    let named = Cause::ALL.iter().filter_map(|cause| match cause.row().provoked {
+        Provoked::Test(name) => Some(name),
+        Provoked::Corpus(_) => None,
+    });
+    let missing: Vec<&str> = named.filter(|name| !tests.contains(*name)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:?}");
 }
 
 #[test]
