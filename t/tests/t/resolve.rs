@@ -105,7 +105,7 @@ fn upstream_invalid() {
         ("", "invalid URL prefix in \"\""),
         ("app.test:8080", "invalid URL prefix in \"app.test:8080\""),
         ("ftp://app.test", "invalid URL prefix in \"ftp://app.test\""),
-        ("http://", "no host in upstream \"\""),
+        ("http://", "invalid URL prefix in \"http://\""),
         ("http://:8080", "no host in upstream \":8080\""),
         ("http://app.test:99999", "invalid port in upstream \"app.test:99999\""),
         ("http://app.test:x", "invalid port in upstream \"app.test:x\""),
@@ -152,7 +152,7 @@ fn dns_not_found_in_every_protocol() {
 fn dns_not_found_with_a_hostile_name() {
     let resolver = Resolver::start(Answer::Code(3));
     let nginx = Nginx::server(
-        "resolver %resolver% ipv6=off;
+        "resolver %resolver% ipv6=off; large_client_header_buffers 4 32k;
          location ~ \"(?s)^/(.*)$\" { proxy_pass http://$1; }",
     );
     let nginx = nginx.set("resolver", &resolver).start();
@@ -168,8 +168,8 @@ fn dns_not_found_with_a_hostile_name() {
         "\r\nX-Injected. 1\r\n",
         "\u{1}\t\u{e9}\u{20ac}\"",
         "(\"v\"), null",
-        &"n".repeat(1000),
-        &"m.".repeat(1500),
+        &"n".repeat(3000),
+        &"m.".repeat(100),
     ] {
         let escaped: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let seen = nginx.fetch(&format!("/{escaped}"));
