@@ -57,6 +57,7 @@ fn main_header<'r>(request: Request<'r>, conf: &'r LocConf) {
     }
     if let Some(record) = record {
         failed_header(request, conf, record, trusted);
+        request.refresh_variables();
     }
 }
 
@@ -140,9 +141,10 @@ fn full(request: Request<'_>, conf: &LocConf, diagnosis: &Diagnosis<'_>) -> Vec<
 
 /// The record of the main request `main`, ready to be written; `None` when nothing failed.
 pub(crate) fn diagnosis<'a>(main: Request<'_>, record: &'a Record) -> Option<Diagnosis<'a>> {
+    let status = main.status();
     Some(Diagnosis {
-        outcome: outcome::outcome(main, record)?,
-        status: main.status(),
+        outcome: outcome::outcome(main, status, record)?,
+        status,
         attempts: record.attempts(),
         dropped: record.dropped(),
     })

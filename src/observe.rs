@@ -29,15 +29,17 @@ const GATEWAY_TIME_OUT: isize = 504;
 /// `words` is nginx's own message without the context that follows it.
 pub(crate) fn message(request: Request<'_>, words: &[u8]) {
     let Some(upstream) = request.upstream() else { return };
-    let observation = upstream.observation();
+    let headroom = headroom::now();
+    let observation = upstream.observation(headroom);
     let address = upstream.address();
     let Some(verdict) = diagnosis::diagnose(words, address, &observation) else { return };
     let (index, began) = current_try(request, upstream);
     let key = Key { owner: request.id(), index };
     // The attempts before this one may have failed without a message.
-    reconcile_before(request, index);
-    let Some(record) = request.record_or_create() else { return };
-    if record.borrow().knows(key) {
+    if index > 0 {
+        reconcile_before(request, index);
+    }
+    if knows(request, index) {
         return;
     }
     let tried = address_of(verdict, address);
@@ -46,10 +48,11 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         status: observation.status,
         bytes_received: observation.bytes_received,
         reused: observation.reused,
-        ..attempt(verdict, Some(upstream), tried, words)
+        headroom,
+        ..attempt(verdict, observation.protocol, Some(upstream), tried, words)
     };
     keep(request, key, observation.header_sent, attempt);
-    if verdict.pending {
+    if let Some(record) = request.record().filter(|_| verdict.pending) {
         upstream.watch_end(request, record);
     }
 }
@@ -89,10 +92,18 @@ fn upgraded_timeout(request: Request<'_>) {
 pub(crate) fn reconcile(request: Request<'_>) {
     let states = request.states();
     // Nearly every request: one attempt, and it went well.
-    if matches!(states, [] | [_]) && states.iter().all(|only| only.status() < 500) {
-        return;
+    match states {
+        [] => return,
+        [only] if only.status() < 500 => return,
+        [_] if knows(request, 0) => return,
+        [..] => {}
     }
     reconcile_before(request, states.len());
+}
+
+fn knows(request: Request<'_>, index: usize) -> bool {
+    let key = Key { owner: request.id(), index };
+    request.record().is_some_and(|record| record.borrow().knows(key))
 }
 
 /// [`reconcile`] for the states before `end`: what comes after may be under way.
@@ -133,13 +144,15 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
     // What came before the last redirect was another upstream's, which is gone.
     let since = request.states().iter().skip(key.index);
     let upstream = request.upstream().filter(|_| !since.clone().any(State::is_separator));
+    let protocol = upstream.map_or_else(Protocol::default, Upstream::protocol);
     let own = verdict.cause == Cause::UpstreamStatus;
     let attempt = Attempt {
         ms: state.ms(),
         status: if own { state.status() } else { 0 },
         bytes_received: state.bytes_received(),
         retried,
-        ..attempt(verdict, upstream, state.address(), &[])
+        headroom: headroom::now(),
+        ..attempt(verdict, protocol, upstream, state.address(), &[])
     };
     keep(request, key, false, attempt);
 }
@@ -158,15 +171,17 @@ fn client_closed(request: Request<'_>) {
     let Some(upstream) = request.upstream() else { return };
     let (index, began) = current_try(request, upstream);
     let key = Key { owner: request.id(), index };
-    if request.record().is_some_and(|record| record.borrow().knows(key)) {
+    if knows(request, index) {
         return;
     }
     let state = request.states().last().filter(|_| began);
     let attempt = Attempt {
         ms: state.and_then(|state| state.ms()),
         bytes_received: state.map_or(0, |state| state.bytes_received()),
+        headroom: headroom::now(),
         ..attempt(
             diagnosis::client_closed(),
+            upstream.protocol(),
             Some(upstream),
             state.map_or(&[][..], |state| state.address()),
             &[],
@@ -198,6 +213,7 @@ fn address_of(verdict: Verdict, address: &[u8]) -> &[u8] {
 /// What is the same for every kind of failure.
 fn attempt(
     verdict: Verdict,
+    protocol: Protocol,
     upstream: Option<Upstream<'_>>,
     address: &[u8],
     message: &[u8],
@@ -210,7 +226,7 @@ fn attempt(
     };
     Attempt {
         verdict,
-        protocol: upstream.map_or_else(Protocol::default, Upstream::protocol),
+        protocol,
         family: Upstream::family(address),
         texts: Texts::new(name, write_server, address, message),
         ms: None,
@@ -218,6 +234,6 @@ fn attempt(
         bytes_received: 0,
         reused: false,
         retried: false,
-        headroom: headroom::now(),
+        headroom: None,
     }
 }

@@ -6,10 +6,11 @@ use crate::ffi::Request;
 use crate::observe::CLIENT_CLOSED_REQUEST;
 use crate::record::{Key, Record};
 
-/// Outcome of the main request `main`, whose failures are in `record`; `None` without failures.
-pub(crate) fn outcome(main: Request<'_>, record: &Record) -> Option<Outcome> {
+/// Outcome of the main request `main`, which ends with `status` and whose failures are in `record`;
+/// `None` without failures.
+pub(crate) fn outcome(main: Request<'_>, status: u16, record: &Record) -> Option<Outcome> {
     let (attempt, entry) = record.decisive()?;
-    Some(if main.status() == CLIENT_CLOSED_REQUEST {
+    Some(if status == CLIENT_CLOSED_REQUEST {
         Outcome::Aborted
     } else if entry.after_header {
         Outcome::Truncated
@@ -18,15 +19,15 @@ pub(crate) fn outcome(main: Request<'_>, record: &Record) -> Option<Outcome> {
     } else if entry.key.owner == main.id() {
         of_main(main, attempt, entry.key)
     } else {
-        of_subrequest(main, attempt, entry.background)
+        of_subrequest(status, attempt, entry.background)
     })
 }
 
 /// The last failure was one of the main request's own upstreams.
 fn of_main(main: Request<'_>, attempt: &Attempt, key: Key) -> Outcome {
     // After an error_page to another upstream there is a later attempt, and it did not fail.
-    let answered_later =
-        main.states().iter().skip(key.index.saturating_add(1)).any(|state| !state.is_separator());
+    let later = main.states().get(key.index.saturating_add(1)..).unwrap_or_default();
+    let answered_later = later.iter().any(|state| !state.is_separator());
     if answered_later || main.served_stale() {
         Outcome::Recovered
     } else if passed_on(main, attempt) {
@@ -49,8 +50,8 @@ fn passed_on(main: Request<'_>, attempt: &Attempt) -> bool {
 }
 
 /// The main response went its own way; its status tells whether the subrequest mattered.
-fn of_subrequest(main: Request<'_>, attempt: &Attempt, background: bool) -> Outcome {
-    if main.status() >= 500 {
+fn of_subrequest(status: u16, attempt: &Attempt, background: bool) -> Outcome {
+    if status >= 500 {
         Outcome::Failed
     } else if background {
         Outcome::Recovered

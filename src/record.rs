@@ -115,6 +115,9 @@ impl Record {
 
     /// The last failed attempt that somebody waited for, or else the last one of all.
     pub(crate) fn decisive(&self) -> Option<(&Attempt, Entry)> {
+        if let ([attempt], [entry]) = (self.attempts.as_slice(), self.entries.as_slice()) {
+            return Some((attempt, *entry));
+        }
         let all = || self.attempts.iter().rev().zip(self.entries.iter().rev().copied());
         all().find(|(_, entry)| !entry.background).or_else(|| all().next())
     }

@@ -103,9 +103,9 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
             quoted(&mut out, text, a.texts.are_plain());
         }
     };
-    string(b";upstream=", a.upstream());
-    string(b";server=", a.server());
-    string(b";address=", a.address());
+    string(b";upstream=\"", a.upstream());
+    string(b";server=\"", a.server());
+    string(b";address=\"", a.address());
     if let Some(name) = v.errno.and_then(|errno| errno.name()) {
         out.extend_from_slice(b";errno=");
         out.extend_from_slice(name.as_bytes());
@@ -137,10 +137,9 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
 }
 
 /// RFC 9651, section 4.1.6.
-/// `plain`: it is known to need no escape.
+/// The text and the closing quote. `plain`: it is known to need no escape.
 pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8], plain: bool) {
     let text = text.get(..printable::MAX_BYTES).unwrap_or(text);
-    out.push(b'"');
     if plain {
         out.extend_from_slice(text);
     } else {

@@ -23,7 +23,7 @@ pub fn object(d: &Diagnosis<'_>) -> Vec<u8> {
         if d.status > 0 {
             json.number(r#","status":"#, d.status.into());
         }
-        json.text(r#","upstream":"#, last.upstream(), last);
+        json.text(r#","upstream":""#, last.upstream(), last);
         json.raw(r#","advice":""#);
         advice::pieces(last, |piece| json.out.extend_from_slice(piece));
         json.raw(r#"""#);
@@ -53,9 +53,9 @@ impl Json {
         let v = &a.verdict;
         self.word(r#"{"cause":""#, v.cause.token());
         self.word(r#","phase":""#, v.phase.token());
-        self.text(r#","upstream":"#, a.upstream(), a);
-        self.text(r#","server":"#, a.server(), a);
-        self.text(r#","address":"#, a.address(), a);
+        self.text(r#","upstream":""#, a.upstream(), a);
+        self.text(r#","server":""#, a.server(), a);
+        self.text(r#","address":""#, a.address(), a);
         if let Some(name) = v.errno.and_then(|errno| errno.name()) {
             self.word(r#","errno":""#, name);
         }
@@ -73,7 +73,7 @@ impl Json {
         self.number(r#","bytes_received":"#, a.bytes_received);
         self.raw(if a.reused { r#","reused":true"# } else { r#","reused":false"# });
         self.raw(if a.retried { r#","retried":true"# } else { r#","retried":false"# });
-        self.text(r#","message":"#, a.message(), a);
+        self.text(r#","message":""#, a.message(), a);
         if let Some(headroom) = a.headroom {
             self.headroom(headroom);
         }
@@ -108,12 +108,11 @@ impl Json {
         printable::decimal(&mut self.out, number);
     }
 
-    /// `text` is one of `a`'s.
+    /// `text` is one of `a`'s; `key` ends with the opening quote.
     #[inline]
     fn text(&mut self, key: &str, text: &[u8], a: &Attempt) {
         if !text.is_empty() {
             self.raw(key);
-            self.out.push(b'"');
             let text = text.get(..MAX_BYTES).unwrap_or(text);
             if a.texts.are_plain() {
                 self.out.extend_from_slice(text);

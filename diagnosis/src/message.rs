@@ -250,7 +250,9 @@ fn only_errno(rest: &[u8]) -> Option<Option<Errno>> {
     }
     let (errno, words) = leading_errno(rest)?;
     let inside = words.strip_suffix(b")")?;
-    (!inside.contains(&b')')).then_some(Some(errno))
+    // Without a way out of the loop, it is done many bytes at a time.
+    let closes = inside.iter().fold(false, |closes, byte| closes | (*byte == b')'));
+    (!closes).then_some(Some(errno))
 }
 
 /// The ` (N: words)` that ngx_log_errno puts at the very end, after whatever names.

@@ -63,7 +63,11 @@ pub(crate) fn into_string(out: Vec<u8>) -> String {
 }
 
 pub(crate) fn decimal(out: &mut Vec<u8>, number: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    match u8::try_from(number) {
+        // Most of what is written: no milliseconds, no bytes.
+        Ok(digit @ 0..=9) => out.push(b'0' | digit),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
 
 #[cfg(test)]

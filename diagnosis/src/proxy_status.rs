@@ -49,7 +49,7 @@ fn name(out: &mut String, identifier: &str) {
 }
 
 fn string(out: &mut String, key: &str, text: &[u8]) {
-    let mut quoted = Vec::new();
+    let mut quoted = vec![b'"'];
     field::quoted(&mut quoted, text, printable::is_plain(text));
     out.push_str(key);
     out.push_str(&printable::into_string(quoted));

@@ -117,7 +117,6 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     guard::run((), || {
         panic_point!(request, HeaderFilter);
         emit::response_header(request);
-        request.refresh_variables();
     });
     // SAFETY: written while nginx reads a configuration, in the one thread of this process.
     match unsafe { NEXT_HEADER_FILTER } {

@@ -6,7 +6,7 @@ use nginx_sys::{
 
 use super::text;
 
-/// Calls `visit` for each line of `list` that is going to be sent.
+/// Calls `visit` for each line of `list`.
 ///
 /// # Safety
 /// `list` must be an initialized list of header lines or trailers; `visit` must not touch it.
@@ -31,6 +31,24 @@ pub(super) unsafe fn for_each(list: *mut ngx_list_t, mut visit: impl FnMut(&mut 
 /// One or two header names; an empty one matches nothing.
 pub(crate) type Names<'n> = [&'n [u8]; 2];
 
+/// Whether a line with one of these names is going to be sent.
+///
+/// # Safety
+/// As [`for_each`].
+pub(super) unsafe fn any(list: *mut ngx_list_t, names: &Names<'_>) -> bool {
+    let mut found = false;
+    let lengths = names.map(<[u8]>::len);
+    let visit = |line: &mut ngx_table_elt_t| {
+        // This runs on the good path, and the length alone rules out nearly every header.
+        if lengths.contains(&line.key.len) {
+            found |= is_named(line, names);
+        }
+    };
+    // SAFETY: the caller's contract; the closure only reads.
+    unsafe { for_each(list, visit) };
+    found
+}
+
 /// Keeps the lines of `list` with one of these names from being sent.
 ///
 /// # Safety
@@ -46,14 +64,11 @@ pub(super) unsafe fn hide(list: *mut ngx_list_t, names: &Names<'_>) {
     unsafe { for_each(list, visit) };
 }
 
-/// Whether `line` has one of these names, in any case.
+/// Whether `line` is going to be sent and has one of these names, in any case.
 pub(super) fn is_named(line: &ngx_table_elt_t, names: &Names<'_>) -> bool {
-    // The length alone rules out nearly every header; this runs on the good path.
-    names.iter().any(|name| {
-        line.key.len == name.len()
-        // SAFETY: a header line's key points to its bytes in the request's memory.
-        && unsafe { text::bytes(line.key) }.eq_ignore_ascii_case(name)
-    })
+    // SAFETY: a header line's key points to its bytes in the request's memory.
+    let key = unsafe { text::bytes(line.key) };
+    line.hash != 0 && names.iter().any(|name| key.eq_ignore_ascii_case(name))
 }
 
 /// Appends a header line; `None` when out of memory.

@@ -37,8 +37,11 @@ pub(super) unsafe fn message<'a>(
 
 /// Cuts ` [error] 1#1: *1 `; the levels are those at which nginx reports a failed upstream.
 fn without_prefix(line: &[u8]) -> Option<&[u8]> {
-    const LEVELS: [&[u8]; 4] = [b" [error] ", b" [crit] ", b" [alert] ", b" [emerg] "];
-    let ids = LEVELS.iter().find_map(|level| line.strip_prefix(*level))?;
+    let ids = line
+        .strip_prefix(b" [error] ")
+        .or_else(|| line.strip_prefix(b" [crit] "))
+        .or_else(|| line.strip_prefix(b" [alert] "))
+        .or_else(|| line.strip_prefix(b" [emerg] "))?;
     let pid = ids.iter().position(|byte| *byte == b':')?;
     let message = ids.get(pid.checked_add(2)?..)?;
     let Some(connection) = message.strip_prefix(b"*") else { return Some(message) };

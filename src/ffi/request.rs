@@ -163,12 +163,8 @@ impl<'r> Request<'r> {
 
     /// Whether a response header with one of these names is going to be sent.
     pub(crate) fn has_response_header(self, names: &Names<'_>) -> bool {
-        let mut found = false;
-        // SAFETY: new's contract; the closure only reads.
-        unsafe {
-            headers::for_each(self.header_lines(), |line| found |= headers::is_named(line, names));
-        }
-        found
+        // SAFETY: new's contract.
+        unsafe { headers::any(self.header_lines(), names) }
     }
 
     /// Values of the response headers with one of these names, in order.
@@ -231,7 +227,7 @@ impl<'r> Request<'r> {
     /// `add_header` or a `map` saw is outdated.
     ///
     /// Only between evaluations: nginx asks a value for its length before it copies it.
-    pub(super) fn refresh_variables(self) {
+    pub(crate) fn refresh_variables(self) {
         let changed = self.record().is_some_and(|record| record.borrow_mut().take_changed());
         if !changed {
             return;

@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use std::cell::RefCell;
 
-use diagnosis::{Family, Io, Observation, Protocol, Tls};
+use diagnosis::{Family, Headroom, Io, Observation, Protocol, Tls};
 use nginx_sys::{
     ngx_connection_t, ngx_current_msec, ngx_event_t, ngx_http_upstream_conf_t,
     ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t,
@@ -13,7 +13,7 @@ use nginx_sys::{
 use super::headers::{self, Names};
 use super::request::Request;
 use super::state::{State, UNSET};
-use super::{cycle, entry, peers, system, text};
+use super::{entry, peers, text};
 use crate::record::Record;
 
 /// The default port of `server` in an upstream block (ngx_http_upstream_server).
@@ -139,8 +139,8 @@ impl<'r> Upstream<'r> {
         }
     }
 
-    /// nginx's state at this moment.
-    pub(crate) fn observation(self) -> Observation {
+    /// nginx's state at this moment, with this worker's `headroom`.
+    pub(crate) fn observation(self, headroom: Option<Headroom>) -> Observation {
         let u = self.get();
         let conf = self.conf();
         let of_conf = |value: fn(&ngx_http_upstream_conf_t) -> usize| conf.map_or(0, value) as u64;
@@ -178,8 +178,8 @@ impl<'r> Upstream<'r> {
             send_timeout_ms: of_conf(|conf| conf.send_timeout),
             read_timeout_ms: of_conf(|conf| conf.read_timeout),
             buffer_size: of_conf(|conf| conf.buffer_size),
-            worker_connections: cycle::connections().limit,
-            file_limit: system::open_file_limit().unwrap_or(0),
+            worker_connections: headroom.map_or(0, |headroom| headroom.conn_limit),
+            file_limit: headroom.map_or(0, |headroom| headroom.fd_limit),
         }
     }
 
@@ -337,9 +337,9 @@ unsafe fn configured<'c>(
 /// `server app;` means port 80.
 fn with_port(server: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(server);
-    let host_end = server.iter().rposition(|byte| *byte == b']').unwrap_or(0);
-    let has_port = server.get(host_end..).is_some_and(|rest| rest.contains(&b':'));
-    if !has_port && !server.is_empty() {
+    let before_digits = server.iter().rposition(|byte| !byte.is_ascii_digit());
+    let has_port = before_digits.and_then(|at| server.get(at)) == Some(&b':');
+    if !has_port && !server.is_empty() && !server.starts_with(b"unix:") {
         out.extend_from_slice(DEFAULT_PORT);
     }
 }
