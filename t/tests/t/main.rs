@@ -38,6 +38,7 @@ mod resolve;
 mod retry;
 mod select;
 mod send_header;
+mod storm;
 mod subrequests;
 mod template;
 mod tls;
