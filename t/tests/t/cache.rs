@@ -29,7 +29,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 /// Puts the only entry's end of validity into the past: the second word of its header
 /// (ngx_http_file_cache_header_t), which nginx reads anew each time.
-fn expire(nginx: &Running) {
+pub(crate) fn expire(nginx: &Running) {
     let file = wait::until("the cached file", || files(&nginx.dir().join("cache")).pop());
     let file = fs::File::options().write(true).open(file).unwrap();
     file.write_all_at(&1u64.to_ne_bytes(), 8).unwrap();

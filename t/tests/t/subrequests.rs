@@ -210,3 +210,47 @@ fn included_parts_that_work_are_silent() {
     assert!(seen.reply.text().contains("part of it"));
     nothing(&seen);
 }
+
+/// A subrequest has an error_page of its own: another upstream, a file.
+#[test]
+fn an_error_page_in_a_subrequest() {
+    let (dead, good) = (Dead::refusing(), Backend::ok("from the other"));
+    let page = page_of(&["/part"]);
+    let nginx = Nginx::http(
+        "upstream page { server %page%; } upstream part { server %part%; }
+         server { listen %listen%;
+             location / { ssi on; proxy_pass http://page; }
+             location /checked { auth_request /part; proxy_pass http://%good%; }
+             location /part { proxy_pass http://part; error_page 502 = @other; }
+             location @other { proxy_pass http://%good%; } }",
+    );
+    let nginx = nginx.set("page", &page).set("part", &dead).set("good", &good).start();
+    for (path, text) in [("/", "begin from the other end"), ("/checked", "from the other")] {
+        let seen = nginx.fetch(path);
+        assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, text));
+        logged(&seen, 200, "recovered", &[refused(&dead, "part")]);
+    }
+}
+
+/// The part of the page is an old one from the cache.
+#[test]
+fn a_stale_part() {
+    let gone = vec![Step::ReadRequest, Step::Close];
+    let served = vec![Step::ReadRequest, Step::Write(http::ok("part of it")), Step::Close];
+    let (page, part) = (page_of(&["/part"]), Backend::scripts(vec![served, gone]));
+    let nginx = Nginx::http(
+        "proxy_cache_path %dir%/cache keys_zone=c:1m;
+         upstream page { server %page%; } upstream part { server %part%; }
+         server { listen %listen%;
+             location / { ssi on; proxy_pass http://page; }
+             location /part { proxy_pass http://part; proxy_cache c; proxy_cache_valid 1h;
+                 proxy_cache_use_stale error; } }",
+    );
+    let nginx = nginx.set("page", &page).set("part", &part).start();
+    nothing(&nginx.fetch("/"));
+    crate::cache::expire(&nginx);
+    let seen = nginx.fetch("/");
+    assert!(seen.reply.text().contains("part of it"), "{}", seen.reply.text());
+    let failure = Failure::of(part.address(), "closed_before_header", "header");
+    logged(&seen, 200, "recovered", &[Failure { upstream: "part", ..failure }]);
+}
