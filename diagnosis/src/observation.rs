@@ -114,6 +114,8 @@ pub struct Observation {
     pub tls_wanted: bool,
     /// `SSL_get_verify_result` when TLS is established, else 0.
     pub verify_result: i64,
+    /// The peer asked for our certificate: `SSL_get_client_CA_list` is not NULL in the handshake.
+    pub certificate_requested: bool,
     /// `u->request_sent`: sending has begun.
     pub request_sent: bool,
     /// `u->request_body_sent`.

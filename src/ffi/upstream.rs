@@ -159,6 +159,7 @@ impl<'r> Upstream<'r> {
             tls: connection.map_or(Tls::Plain, tls),
             tls_wanted: u.ssl() != 0,
             verify_result: connection.map_or(0, verify_result),
+            certificate_requested: connection.is_some_and(certificate_requested),
             request_sent: u.request_sent() != 0,
             request_body_sent: u.request_body_sent() != 0,
             header_sent: u.header_sent() != 0,
@@ -269,6 +270,24 @@ fn verify_result(connection: &ngx_connection_t) -> i64 {
         },
         Tls::Plain | Tls::Handshaking => 0,
     }
+}
+
+/// Whether the peer's CertificateRequest has come, which brings its list of authorities, if only
+/// an empty one (in TLS 1.3 the list may be absent).
+#[cfg(ngx_feature = "ssl")]
+fn certificate_requested(connection: &ngx_connection_t) -> bool {
+    match tls(connection) {
+        // SAFETY: as in `verify_result`.
+        Tls::Handshaking => unsafe {
+            !nginx_sys::SSL_get_client_CA_list((*connection.ssl).connection).is_null()
+        },
+        Tls::Plain | Tls::Established => false,
+    }
+}
+
+#[cfg(not(ngx_feature = "ssl"))]
+fn certificate_requested(_: &ngx_connection_t) -> bool {
+    false
 }
 
 #[cfg(not(ngx_feature = "ssl"))]

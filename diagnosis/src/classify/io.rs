@@ -47,7 +47,7 @@ fn receive_tls(error: TlsError, errno: Option<Errno>, o: &Observation) -> Option
     if error == TlsError::Closed {
         return closed(o);
     }
-    let found = established(error, Phase::Header);
+    let found = established(error, Phase::Header, o);
     let found =
         if in_body(o) { Verdict { phase: Phase::Body, pending: true, ..found } } else { found };
     Some(with_errno(found, errno))
@@ -63,7 +63,7 @@ pub(super) fn send(failure: Failure, o: &Observation) -> Option<Verdict> {
     }
     let found = match (failure.tls, failure.errno) {
         (Some(_), _) if o.tls != Tls::Established => return None,
-        (Some(error), _) => established(error, Phase::Send),
+        (Some(error), _) => established(error, Phase::Send, o),
         (None, Some(errno)) => Verdict { phase: Phase::Send, ..verdict(send_errno(errno, o)) },
         (None, None) => return None,
     };
@@ -94,9 +94,9 @@ fn is_reset(errno: Errno) -> bool {
 }
 
 /// OpenSSL's error on a connection whose handshake is over.
-fn established(error: TlsError, phase: Phase) -> Verdict {
+fn established(error: TlsError, phase: Phase, o: &Observation) -> Verdict {
     match error {
-        TlsError::Alert(alert) => alerted(alert, phase),
+        TlsError::Alert(alert) => alerted(alert, phase, o),
         TlsError::NotTls
         | TlsError::Closed
         | TlsError::Unverified
@@ -105,13 +105,18 @@ fn established(error: TlsError, phase: Phase) -> Verdict {
     }
 }
 
-/// A server has only one certificate to complain about: the client's, missing (116 in TLS 1.3, 42
-/// from some servers in TLS 1.2) or not accepted. In TLS 1.3 that comes after our side of the
-/// handshake is over.
-fn alerted(alert: u8, phase: Phase) -> Verdict {
+/// A server has only one certificate to complain about: the client's, missing (116 in TLS 1.3; 40,
+/// and 42 from some servers, in TLS 1.2) or not accepted. In TLS 1.3 that comes after our side of
+/// the handshake is over.
+fn alerted(alert: u8, phase: Phase, o: &Observation) -> Verdict {
+    const HANDSHAKE_FAILURE: u8 = 40;
     let found = match alert {
         // no_certificate … certificate_unknown, unknown_ca, access_denied, certificate_required
         41..=46 | 48 | 49 | 116 => verdict(Cause::TlsClientCertificateRequired),
+        // Version and ciphers were agreed on before the peer asked for a certificate.
+        HANDSHAKE_FAILURE if o.certificate_requested => {
+            verdict(Cause::TlsClientCertificateRequired)
+        }
         _ => Verdict { phase, ..verdict(Cause::TlsAlert) },
     };
     Verdict { alert: Some(alert), ..found }
@@ -122,7 +127,7 @@ pub(super) fn handshake(failure: Failure, o: &Observation) -> Option<Verdict> {
         return None;
     }
     let found = match (failure.tls, failure.errno) {
-        (Some(TlsError::Alert(alert)), _) => alerted(alert, Phase::Handshake),
+        (Some(TlsError::Alert(alert)), _) => alerted(alert, Phase::Handshake, o),
         (Some(TlsError::NotTls), _) => verdict(Cause::TlsPeerPlaintext),
         (Some(TlsError::Unverified), _) => verdict(Cause::TlsCertificateUntrusted),
         (Some(TlsError::Setup), _) => verdict(Cause::TlsConfigurationError),

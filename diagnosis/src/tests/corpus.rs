@@ -91,6 +91,7 @@ fn set(o: &mut Observation, key: &str, value: &Value) {
         "tls" => o.tls = tls(value.as_str().unwrap()),
         "tls_wanted" => o.tls_wanted = flag(),
         "verify_result" => o.verify_result = value.as_i64().unwrap(),
+        "certificate_requested" => o.certificate_requested = flag(),
         "request_sent" => o.request_sent = flag(),
         "request_body_sent" => o.request_body_sent = flag(),
         "header_sent" => o.header_sent = flag(),

@@ -91,6 +91,7 @@ impl Random {
             tls: self.pick(&[Tls::Plain, Tls::Handshaking, Tls::Established]),
             tls_wanted: self.flag(),
             verify_result: self.pick(&[0, 10, 18, 62, i64::MIN]),
+            certificate_requested: self.flag(),
             request_sent: self.flag(),
             request_body_sent: self.flag(),
             header_sent: self.flag(),
