@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::http;
-use super::tls::{Config, TlsStream};
+use super::tls::{self, Config, TlsStream};
 use crate::stream::Stream;
 use crate::wait;
 
@@ -19,6 +19,8 @@ pub enum Step {
     Tls,
     /// The same; before its own last flight it opens the first gate and waits for the second.
     TlsInTwo(Gate, Gate),
+    /// Answers the ClientHello and goes on without TLS: what TLS 1.2 says next may be in plain.
+    TlsServerHello,
     /// Reads until the empty line that ends an HTTP header.
     ReadHead,
     /// Reads an HTTP request with its body.
@@ -126,6 +128,10 @@ impl Player<'_> {
     fn step(&mut self, step: &Step) -> Option<()> {
         match step {
             Step::Tls => self.handshake(|_| Some(())),
+            Step::TlsServerHello => {
+                let config = self.tls.clone().expect("Listening::tls before this step");
+                tls::answer_hello(&config, self.wire.stream()).ok()
+            }
             Step::TlsInTwo(reached, go) => self.handshake(|player| {
                 reached.open();
                 player.pass(go)

@@ -142,6 +142,21 @@ impl Leaf {
     }
 }
 
+/// Only the server's first flight.
+pub(crate) fn answer_hello(config: &Arc<Config>, mut stream: &Stream) -> io::Result<()> {
+    let mut connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+    while !connection.wants_write() {
+        if connection.read_tls(&mut stream)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        connection.process_new_packets().map_err(io::Error::other)?;
+    }
+    while connection.wants_write() {
+        connection.write_tls(&mut stream)?;
+    }
+    Ok(())
+}
+
 /// The server's side of an established connection.
 pub(crate) struct TlsStream {
     connection: ServerConnection,
