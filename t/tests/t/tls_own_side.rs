@@ -46,6 +46,32 @@ fn tls_client_certificate_required() {
     }
 }
 
+/// OpenSSL's servers say handshake_failure in TLS 1.2, which says something else to those that did
+/// not ask for a certificate.
+#[test]
+fn tls_client_certificate_required_and_a_handshake_failure() {
+    let authority = Authority::new();
+    let leaf = || authority.issue(NAME).versions(&[&TLS12]);
+    let asking = leaf().demand_client_certificate(&authority).server();
+    for (config, cause) in
+        [(asking, "tls_client_certificate_required"), (leaf().server(), "tls_alert")]
+    {
+        // The alert comes for the client's second flight: a record of the handshake.
+        let script = [
+            Step::TlsServerHello,
+            Step::Read(5),
+            Step::Write(vec![21, 3, 3, 0, 2, 2, 40]),
+            Step::Finish,
+            Step::WaitForPeerClose,
+        ];
+        let backend = Backend::at(Place::Tcp).tls(config).script(script);
+        let message = "alert number 40";
+        let failure = Failure::of(backend.address(), cause, "handshake");
+        let seen = https(&backend, "").start().fetch("/");
+        ended(&seen, 502, "failed", &[Failure { message, ..failure }]);
+    }
+}
+
 /// A server that checks the certificate late and resets without an alert.
 #[test]
 fn tls_client_certificate_required_and_a_reset() {
