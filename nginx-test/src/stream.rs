@@ -99,9 +99,16 @@ impl AsRawFd for Stream {
 
 impl Read for &Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Tcp(stream) => (&*stream).read(buf),
-            Stream::Unix(stream) => (&*stream).read(buf),
+        loop {
+            let read = match self {
+                Stream::Tcp(stream) => (&*stream).read(buf),
+                Stream::Unix(stream) => (&*stream).read(buf),
+            };
+            // With a time-out set, a stop of the whole process interrupts a read (signal(7)).
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
         }
     }
 }
