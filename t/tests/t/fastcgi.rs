@@ -18,7 +18,13 @@ fn block(backend: &Backend, more: &str) -> Running {
 }
 
 fn sending(records: &[Vec<u8>]) -> Backend {
-    Backend::script([fastcgi::request(), Step::Write(records.concat()), Step::Close])
+    one_after_another(vec![records.concat()])
+}
+
+/// A response per connection.
+fn one_after_another(responses: Vec<Vec<u8>>) -> Backend {
+    let script = |bytes| vec![fastcgi::request(), Step::Write(bytes), Step::Close];
+    Backend::scripts(responses.into_iter().map(script).collect())
 }
 
 #[test]
@@ -95,30 +101,30 @@ const NOISE: [&str; 7] = [
 
 #[test]
 fn stderr_of_a_good_response_is_no_failure() {
-    for noise in NOISE {
-        for records in [
-            vec![stderr(noise.as_bytes()), stdout(OK), stdout(b""), end()],
-            vec![stdout(OK), stderr(noise.as_bytes()), stdout(b""), end()],
-        ] {
-            let backend = sending(&records);
-            let nginx = block(&backend, "");
-            let seen = nginx.fetch("/");
-            assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "hello"));
-            nothing(&seen);
-            assert!(nginx.error_log().contains("FastCGI sent in stderr"));
-        }
+    let said = |noise: &str| stderr(noise.as_bytes());
+    let before = NOISE.map(|noise| [said(noise), stdout(OK), stdout(b""), end()].concat());
+    let after = NOISE.map(|noise| [stdout(OK), said(noise), stdout(b""), end()].concat());
+    let backend = one_after_another([before, after].concat());
+    let nginx = block(&backend, "");
+    for _ in 0..2 * NOISE.len() {
+        let seen = nginx.fetch("/");
+        assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "hello"));
+        nothing(&seen);
     }
+    let said = nginx.error_log().matches("FastCGI sent in stderr").count();
+    assert_eq!(said, 2 * NOISE.len());
 }
 
 #[test]
 fn stderr_does_not_hide_the_failure() {
-    for noise in NOISE {
-        let backend = sending(&[stderr(noise.as_bytes())]);
+    let backend = one_after_another(NOISE.map(|noise| stderr(noise.as_bytes())).to_vec());
+    let nginx = block(&backend, "");
+    for _ in NOISE {
         let expected = Failure {
             message: "upstream prematurely closed connection",
             ..Failure::of(backend.address(), "closed_before_header", "header")
         };
-        ended(&block(&backend, "").fetch("/"), 502, "failed", &[expected]);
+        ended(&nginx.fetch("/"), 502, "failed", &[expected]);
     }
 }
 

@@ -15,8 +15,16 @@ fn block(backend: &Backend) -> Running {
 }
 
 fn sending(frames: &[Vec<u8>]) -> Backend {
-    let frames = [h2::settings(), frames.concat()].concat();
-    Backend::script([h2::request(), Step::Write(frames), Step::WaitForPeerClose])
+    one_after_another(vec![frames.concat()])
+}
+
+/// A response per connection, after SETTINGS.
+fn one_after_another(responses: Vec<Vec<u8>>) -> Backend {
+    let script = |frames| {
+        let frames = [h2::settings(), frames].concat();
+        vec![h2::request(), Step::Write(frames), Step::WaitForPeerClose]
+    };
+    Backend::scripts(responses.into_iter().map(script).collect())
 }
 
 fn message(bytes: &[u8]) -> Vec<u8> {
@@ -40,21 +48,24 @@ fn a_call_that_succeeds_or_fails_by_grpc_status() {
 
 #[test]
 fn stream_reset() {
-    for (code, words) in [
+    const CODES: [(u32, &str); 6] = [
         (0, "NO_ERROR"),
         (2, "INTERNAL_ERROR"),
         (7, "REFUSED_STREAM"),
         (8, "CANCEL"),
         (11, "ENHANCE_YOUR_CALM"),
         (4_000_000_000, "4000000000"),
-    ] {
-        for (sent, message) in [
-            (h2::reset(code), format!("upstream rejected request with error {code}")),
-            (h2::goaway(0, code), format!("upstream sent goaway with error {code}")),
+    ];
+    let both = CODES.map(|(code, _)| [h2::reset(code), h2::goaway(0, code)]);
+    let backend = one_after_another(both.concat());
+    let nginx = block(&backend);
+    for (code, words) in CODES {
+        for message in [
+            format!("upstream rejected request with error {code}"),
+            format!("upstream sent goaway with error {code}"),
         ] {
-            let backend = sending(&[sent]);
             let failure = Failure::of(backend.address(), "stream_reset", "header");
-            let seen = block(&backend).fetch("/");
+            let seen = nginx.fetch("/");
             ended(&seen, 502, "failed", &[Failure { message: &message, ..failure }]);
             let advice = &seen.diagnosis().advice;
             assert!(advice.contains(words), "{code}: {advice}");
@@ -143,7 +154,7 @@ fn stream_reset_with_the_header() {
 #[test]
 fn header_invalid() {
     let block_of = |bytes: &[u8]| frame(h2::HEADERS, END_HEADERS, 1, bytes);
-    for (sent, message, status) in [
+    let cases = [
         (message(b"x"), "upstream sent unexpected http2 frame: 0", 0),
         (frame(9, END_HEADERS, 1, b"\x88"), "upstream sent unexpected http2 frame: 9", 0),
         (
@@ -160,10 +171,12 @@ fn header_invalid() {
         (frame(6, 0, 0, &[0; 7]), "upstream sent ping frame with invalid length", 0),
         (frame(h2::GOAWAY, 0, 1, &[0; 8]), "upstream sent goaway frame with non-zero stream id", 0),
         (vec![1, 0, 0, 0, 0, 0, 0, 0, 1], "upstream sent too large http2 frame: 65536", 0),
-    ] {
-        let backend = sending(&[sent]);
+    ];
+    let backend = one_after_another(cases.iter().map(|(sent, ..)| sent.clone()).collect());
+    let nginx = block(&backend);
+    for (_, message, status) in cases {
         let failure = Failure::of(backend.address(), "header_invalid", "header");
-        let seen = block(&backend).fetch("/");
+        let seen = nginx.fetch("/");
         ended(&seen, 502, "failed", &[Failure { message, status, ..failure }]);
     }
 }
