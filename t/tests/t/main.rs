@@ -33,6 +33,7 @@ mod keepalive;
 mod lifecycle;
 mod limits;
 mod local;
+mod protocol;
 mod protocols;
 mod resolve;
 mod retry;

@@ -194,22 +194,18 @@ fn protocol_mismatch_of_plain_http_to_a_tls_port() {
 /// A server that speaks first, so that nginx finds bytes before it has begun TLS.
 #[test]
 fn tls_peer_plaintext_that_speaks_first() {
-    for words in ["SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.1 408 Request Time-out\r\n\r\n"] {
-        let backlog = Backlog::full();
-        let address = backlog.address().to_string();
-        let nginx = https(&address, "").start();
-        let mut client = nginx.connect();
-        client.start("/");
-        nginx_test::wait::until("nginx to connect", || backlog.is_awaited().then_some(()));
-        let frozen = nginx.freeze();
-        let accepted = Stream::Tcp(backlog.drain());
-        (&accepted).write_all(words.as_bytes()).unwrap();
-        drop(frozen);
-        let seen = Seen { reply: client.read("GET"), line: nginx.logged() };
-        let expected = Failure {
-            message: "upstream prematurely sent response",
-            ..Failure::of(&address, "tls_peer_plaintext", "handshake")
-        };
-        ended(&seen, 502, "failed", &[expected]);
-    }
+    let backlog = Backlog::full();
+    let address = backlog.address().to_string();
+    let nginx = https(&address, "").start();
+    let mut client = nginx.connect();
+    client.start("/");
+    nginx_test::wait::until("nginx to connect", || backlog.is_awaited().then_some(()));
+    let frozen = nginx.freeze();
+    let accepted = Stream::Tcp(backlog.drain());
+    (&accepted).write_all(b"HTTP/1.1 408 Request Time-out\r\n\r\n").unwrap();
+    drop(frozen);
+    let seen = Seen { reply: client.read("GET"), line: nginx.logged() };
+    let message = "upstream prematurely sent response";
+    let failure = Failure::of(&address, "tls_peer_plaintext", "handshake");
+    ended(&seen, 502, "failed", &[Failure { message, ..failure }]);
 }
