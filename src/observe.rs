@@ -136,7 +136,8 @@ fn silent_failure(state: &State, moved_on: bool) -> Option<Verdict> {
         (moved_on || state.status() >= 500).then(|| diagnosis::from_status(state.status()))
     } else {
         // Set by ngx_http_upstream_next when it gives an attempt up.
-        matches!(state.status(), 502 | 504).then(|| diagnosis::unexplained(state.status()))
+        let given_up = state.has_ended() && matches!(state.status(), 502 | 504);
+        given_up.then(|| diagnosis::unexplained(state.status()))
     }
 }
 
@@ -157,11 +158,31 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
     keep(request, key, false, attempt);
 }
 
+/// `request` comes to a location where the module is off, after one where it was on.
+pub(crate) fn look_away(request: Request<'_>) {
+    if let Some(record) = request.record_or_create() {
+        record.borrow_mut().look_away(request.id(), request.states().len());
+    }
+}
+
+/// `request` comes to a location where the module is on, after it has tried an upstream.
+/// `watched`: the module was on somewhere before.
+pub(crate) fn look_again(request: Request<'_>, watched: bool) {
+    let tries = request.states().len();
+    let record = if watched { request.record() } else { request.record_or_create() };
+    let Some(record) = record else { return };
+    let mut record = record.borrow_mut();
+    if !watched {
+        record.look_away(request.id(), 0);
+    }
+    record.look_again(request.id(), tries);
+}
+
 /// Brings the record of a main request up to date before somebody reads it.
 pub(crate) fn complete(main: Request<'_>) {
     // First, as the attempt that the client did not wait for must not be taken for a failed one.
     if main.status() == CLIENT_CLOSED_REQUEST {
-        client_closed(main);
+        client_closed(main.at_work());
     }
     reconcile(main);
 }

@@ -14,27 +14,19 @@ pub(crate) fn outcome(main: Request<'_>, status: u16, record: &Record) -> Option
         Outcome::Aborted
     } else if entry.after_header {
         Outcome::Truncated
-    } else if attempt.retried {
+    } else if attempt.retried || answered_otherwise(main.member(entry.key.owner), entry.key) {
         Outcome::Recovered
     } else if entry.key.owner == main.id() {
-        of_main(main, attempt, entry.key)
+        if passed_on(main, attempt) { Outcome::UpstreamError } else { Outcome::Failed }
     } else {
         of_subrequest(status, attempt, entry.background)
     })
 }
 
-/// The last failure was one of the main request's own upstreams.
-fn of_main(main: Request<'_>, attempt: &Attempt, key: Key) -> Outcome {
-    // After an error_page to another upstream there is a later attempt, and it did not fail.
-    let later = main.states().get(key.index.saturating_add(1)..).unwrap_or_default();
-    let answered_later = later.iter().any(|state| !state.is_separator());
-    if answered_later || main.served_stale() {
-        Outcome::Recovered
-    } else if passed_on(main, attempt) {
-        Outcome::UpstreamError
-    } else {
-        Outcome::Failed
-    }
+/// Whether another upstream, after an error_page, or a stale cache entry answered `owner`.
+fn answered_otherwise(owner: Request<'_>, key: Key) -> bool {
+    let later = owner.states().get(key.index.saturating_add(1)..).unwrap_or_default();
+    later.iter().any(|state| !state.is_separator()) || owner.served_stale()
 }
 
 /// Whether the client got what the upstream said: its status, not a page that nginx made instead.

@@ -1,9 +1,11 @@
 //! What went wrong in one main request, its redirects and its subrequests.
 
+use std::ops::Range;
+
 use diagnosis::Attempt;
 use smallvec::SmallVec;
 
-use crate::ffi::Finalizer;
+use crate::ffi::{Finalizer, RequestId};
 
 /// Attempts kept per request. More only happen with many servers or many subrequests; the header
 /// shows far fewer, so the oldest are counted only.
@@ -12,8 +14,8 @@ const MAX_ATTEMPTS: usize = 32;
 /// Which try of which request an attempt was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Key {
-    /// Identity of the (sub)request; never dereferenced.
-    pub(crate) owner: usize,
+    /// The (sub)request.
+    pub(crate) owner: RequestId,
     /// Index into that request's `upstream_states`.
     pub(crate) index: usize,
 }
@@ -38,12 +40,14 @@ pub(crate) struct Record {
     entries: SmallVec<[Entry; 1]>,
     /// Body-phase failures that nginx has logged and not yet acted on.
     pending: Vec<(Entry, Attempt)>,
-    finalizers: Vec<(usize, Finalizer)>,
+    finalizers: Vec<(RequestId, Finalizer)>,
     /// What nginx was given to send or to log; it reads it until the request is destroyed.
     texts: SmallVec<[Vec<u8>; 2]>,
     dropped: u32,
     /// Something was added since [`Record::take_changed`].
     changed: bool,
+    /// Tries in locations where the module is off: whose, from which index, and up to which.
+    unwatched: Vec<(RequestId, Range<usize>)>,
     /// Trailers of the upstream must be looked through for the header's name.
     pub(crate) hides_trailers: bool,
 }
@@ -68,6 +72,22 @@ impl Record {
     pub(crate) fn knows(&self, key: Key) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
             || self.pending.iter().any(|(entry, _)| entry.key == key)
+            || self
+                .unwatched
+                .iter()
+                .any(|(of, tries)| *of == key.owner && tries.contains(&key.index))
+    }
+
+    /// What `owner` tries from `index` on happens in a location where the module is off.
+    pub(crate) fn look_away(&mut self, owner: RequestId, index: usize) {
+        self.unwatched.push((owner, index..usize::MAX));
+    }
+
+    /// What `owner` tries from `index` on is of interest again.
+    pub(crate) fn look_again(&mut self, owner: RequestId, index: usize) {
+        for (_, tries) in self.unwatched.iter_mut().filter(|(of, _)| *of == owner) {
+            tries.end = tries.end.min(index);
+        }
     }
 
     /// Adds a failure. One that is `pending` counts only once [`Record::settle`] confirms it.
@@ -86,7 +106,7 @@ impl Record {
     }
 
     /// nginx has ended the upstream of `owner`: its pending failures were real, or were noise.
-    pub(crate) fn settle(&mut self, owner: usize, failed: bool) {
+    pub(crate) fn settle(&mut self, owner: RequestId, failed: bool) {
         let pending = std::mem::take(&mut self.pending);
         let (ended, waiting): (Vec<_>, Vec<_>) =
             pending.into_iter().partition(|(entry, _)| entry.key.owner == owner);
@@ -129,13 +149,13 @@ impl Record {
     }
 
     /// Keeps what `u->finalize_request` of `owner` was before it was watched.
-    pub(crate) fn keep_finalizer(&mut self, owner: usize, original: Finalizer) {
+    pub(crate) fn keep_finalizer(&mut self, owner: RequestId, original: Finalizer) {
         self.finalizers.retain(|(of, _)| *of != owner);
         self.finalizers.push((owner, original));
     }
 
     /// Takes it back.
-    pub(crate) fn take_finalizer(&mut self, owner: usize) -> Option<Finalizer> {
+    pub(crate) fn take_finalizer(&mut self, owner: RequestId) -> Option<Finalizer> {
         let at = self.finalizers.iter().position(|(of, _)| *of == owner)?;
         Some(self.finalizers.swap_remove(at).1)
     }

@@ -4,6 +4,7 @@ use diagnosis::{Attempt, Diagnosis, Headroom};
 
 use crate::emit;
 use crate::ffi::Request;
+use crate::observe;
 
 /// What all names begin with.
 pub(crate) const PREFIX: &str = "upstream_diagnosis";
@@ -45,6 +46,10 @@ pub(crate) static VARIABLES: [Variable; 15] = [
 /// while nothing has failed.
 pub(crate) fn evaluate(request: Request<'_>, variable: &Variable) -> Option<Vec<u8>> {
     let main = request.main();
+    // nginx may ask between the failure and our next callback: error_page with a variable.
+    if main.loc_conf().is_enabled() {
+        observe::reconcile(main);
+    }
     let record = main.record()?.borrow();
     let diagnosis = emit::diagnosis(main, &record)?;
     (variable.write)(&diagnosis, record.attempts().last()?)

@@ -26,6 +26,13 @@ const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 const LENGTH_BITS: u32 = 28;
 const LENGTH_MASK: u32 = (1 << LENGTH_BITS) - 1;
 
+/// Our `r->log_handler`.
+pub(super) const LOG_HANDLER: unsafe extern "C" fn(
+    *mut ngx_http_request_t,
+    *mut ngx_http_request_t,
+    *mut u_char,
+    usize,
+) -> *mut u_char = log_handler;
 /// Our `u->finalize_request`.
 pub(super) const FINALIZE: Finalizer = finalize;
 
@@ -46,18 +53,25 @@ macro_rules! panic_point {
 unsafe extern "C" fn rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx passes the request whose phases it runs (ngx_http_core_rewrite_phase).
     let request = unsafe { Request::new(r) };
-    guard::run(DECLINED, || {
+    guard::run((), || {
+        let watched = request.main().is_watched();
         if !request.loc_conf().is_enabled() {
-            return DECLINED;
+            if watched {
+                observe::look_away(request);
+            }
+            return;
         }
         panic_point!(request, Rewrite);
-        install_log_handler(request.main());
-        if request.upstream().is_some() {
+        if !watched {
+            install_log_handler(request.main());
+        }
+        if !request.states().is_empty() {
+            observe::look_again(request, watched);
             observe::reconcile(request);
             request.refresh_variables();
         }
-        DECLINED
-    })
+    });
+    DECLINED
 }
 
 /// Has nginx's messages about `main` and its subrequests pass by us.

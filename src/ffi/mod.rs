@@ -23,6 +23,6 @@ pub(crate) use conf::{CidrList, ComplexValue, Conf, Directive, LogHeads, SetErro
 #[cfg(feature = "test-panic")]
 pub(crate) use guard::Point;
 pub(crate) use headers::Names;
-pub(crate) use request::{Finalizer, LogHandler, Request};
+pub(crate) use request::{Finalizer, LogHandler, Request, RequestId};
 pub(crate) use state::State;
 pub(crate) use upstream::Upstream;

@@ -20,6 +20,10 @@ pub(crate) type Finalizer = unsafe extern "C" fn(*mut ngx_http_request_t, ngx_in
 /// The type of `r->log_handler`.
 pub(crate) type LogHandler = ngx_http_log_handler_pt;
 
+/// Which request or subrequest something belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RequestId(*mut ngx_http_request_t);
+
 /// A live request or subrequest.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'r> {
@@ -39,9 +43,37 @@ impl<'r> Request<'r> {
         unsafe { &*self.raw }
     }
 
-    /// Identity of this request; only ever compared.
-    pub(crate) fn id(self) -> usize {
-        self.raw.addr()
+    /// Identity of this request.
+    pub(crate) fn id(self) -> RequestId {
+        RequestId(self.raw)
+    }
+
+    /// The request of an id that is in the record of `self`, the main request.
+    pub(crate) fn member(self, id: RequestId) -> Self {
+        // SAFETY: ids are only kept in the record of their main request, and subrequests are
+        // allocated from the pool of the main one (ngx_http_subrequest), as the record is.
+        unsafe { Self::new(id.0) }
+    }
+
+    /// The subrequest of `self`, the main request, that was at work when the client left; or else
+    /// the main request itself.
+    pub(crate) fn at_work(self) -> Self {
+        // SAFETY: nginx keeps the active (sub)request in c->data until it has freed the main one
+        // (ngx_http_subrequest, ngx_http_free_request).
+        unsafe {
+            let active = (*self.get().connection).data.cast::<ngx_http_request_t>();
+            if !active.is_null() && core::ptr::eq((*active).main, self.raw) {
+                Self::new(active)
+            } else {
+                self
+            }
+        }
+    }
+
+    /// Whether messages about this main request pass by us.
+    pub(super) fn is_watched(self) -> bool {
+        let ours = super::entry::LOG_HANDLER;
+        self.get().log_handler.is_some_and(|handler| core::ptr::fn_addr_eq(handler, ours))
     }
 
     /// The main request of this one.

@@ -28,6 +28,11 @@ impl State {
         u16::try_from(self.0.status).unwrap_or(0)
     }
 
+    /// nginx is done with the attempt (ngx_http_upstream_finalize_request).
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.response_time != UNSET
+    }
+
     /// Milliseconds from the attempt's start to the end of the response header, or else to the
     /// attempt's end.
     pub(crate) fn ms(&self) -> Option<u64> {
