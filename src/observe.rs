@@ -124,21 +124,27 @@ fn reconcile_before(request: Request<'_>, end: usize) {
                 continue;
             }
         }
-        if let Some(verdict) = silent_failure(state, moved_on) {
+        if let Some(verdict) = silent_failure(request, state, moved_on) {
             note_silent(request, key, state, verdict, moved_on);
         }
     }
 }
 
 /// The verdict on an attempt that has no message, from its state alone.
-fn silent_failure(state: &State, moved_on: bool) -> Option<Verdict> {
-    if state.has_header() {
-        (moved_on || state.status() >= 500).then(|| diagnosis::from_status(state.status()))
-    } else {
+fn silent_failure(request: Request<'_>, state: &State, moved_on: bool) -> Option<Verdict> {
+    let status = state.status();
+    if !state.has_header() {
         // Set by ngx_http_upstream_next when it gives an attempt up.
-        let given_up = state.has_ended() && matches!(state.status(), 502 | 504);
-        given_up.then(|| diagnosis::unexplained(state.status()))
+        let given_up = state.has_ended() && matches!(status, 502 | 504);
+        return given_up.then(|| diagnosis::unexplained(status));
     }
+    if !moved_on && status < 500 {
+        return None;
+    }
+    // What nginx gives up after the header (gRPC) has its status overwritten.
+    let upstream = request.upstream().filter(|upstream| upstream.is_at(state));
+    let own = upstream.is_none_or(|upstream| upstream.status() == status);
+    Some(if own { diagnosis::from_status(status) } else { diagnosis::unexplained(status) })
 }
 
 fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, retried: bool) {

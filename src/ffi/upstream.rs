@@ -60,6 +60,16 @@ impl<'r> Upstream<'r> {
         self.state().is_some_and(|state| !state.is_separator())
     }
 
+    /// Whether `state` is the one of the current attempt.
+    pub(crate) fn is_at(self, state: &State) -> bool {
+        self.state().is_some_and(|current| core::ptr::eq(current, state))
+    }
+
+    /// The status that the upstream sent; 0 before that.
+    pub(crate) fn status(self) -> u16 {
+        u16::try_from(self.get().headers_in.status_n).unwrap_or(0)
+    }
+
     /// Milliseconds since the current attempt began (ngx_http_upstream_connect).
     pub(crate) fn elapsed_ms(self) -> u64 {
         // SAFETY: a plain counter that nginx updates once per turn of the event loop.
@@ -173,7 +183,7 @@ impl<'r> Upstream<'r> {
             bytes_sent: connection
                 .map_or(0, |connection| u64::try_from(connection.sent).unwrap_or(0)),
             buffer_full: !u.buffer.start.is_null() && u.buffer.last == u.buffer.end,
-            status: u16::try_from(u.headers_in.status_n).unwrap_or(0),
+            status: self.status(),
             peers: self.peers(),
             connect_timeout_ms: of_conf(|conf| conf.connect_timeout),
             send_timeout_ms: of_conf(|conf| conf.send_timeout),
