@@ -11,7 +11,7 @@ use crate::headroom;
 use crate::record::{Entry, Key};
 
 /// Status with which nginx notes that the client closed the connection.
-pub(crate) const CLIENT_CLOSED_REQUEST: u16 = 499;
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// What ngx_http_upstream_finalize_request is told when nothing failed,
 const OK: isize = 0;
@@ -187,10 +187,16 @@ pub(crate) fn look_again(request: Request<'_>, watched: bool) {
 /// Brings the record of a main request up to date before somebody reads it.
 pub(crate) fn complete(main: Request<'_>) {
     // First, as the attempt that the client did not wait for must not be taken for a failed one.
-    if main.status() == CLIENT_CLOSED_REQUEST {
+    if client_left(main) {
         client_closed(main.at_work());
     }
     reconcile(main);
+}
+
+/// Whether the client left first. An upstream may send that status too.
+pub(crate) fn client_left(main: Request<'_>) -> bool {
+    let own = |upstream: Upstream<'_>| upstream.status() == CLIENT_CLOSED_REQUEST;
+    main.status() == CLIENT_CLOSED_REQUEST && !main.upstream().is_some_and(own)
 }
 
 /// The client left while an attempt, or the lookup before it, was under way.

@@ -3,14 +3,14 @@
 use diagnosis::{Attempt, Cause, Outcome};
 
 use crate::ffi::Request;
-use crate::observe::CLIENT_CLOSED_REQUEST;
+use crate::observe;
 use crate::record::{Key, Record};
 
 /// Outcome of the main request `main`, which ends with `status` and whose failures are in `record`;
 /// `None` without failures.
 pub(crate) fn outcome(main: Request<'_>, status: u16, record: &Record) -> Option<Outcome> {
     let (attempt, entry) = record.decisive()?;
-    Some(if status == CLIENT_CLOSED_REQUEST {
+    Some(if observe::client_left(main) {
         Outcome::Aborted
     } else if entry.after_header {
         Outcome::Truncated

@@ -9,51 +9,46 @@ use nginx_test::{Backend, Nginx, Running, Seen, Step, curl};
 
 use crate::expect::{Failure, ended, nothing};
 
-/// "Complete Nginx Reverse Proxy Template" of the checklist that the causes refer to.
+/// Every directive of a complete reverse proxy, as the 502 checklist that the causes refer to ends
+/// with: a redirect to https, TLS with http2, security headers, upgraded connections, time-outs,
+/// buffers, static files.
 const CHECKLIST: &str = r#"
-upstream backend {
-server 127.0.0.1:3000;
-keepalive 32;
-}
-server {
-listen 80;
-server_name example.com;
-return 301 https://$server_name$request_uri;
-}
-server {
-listen 443 ssl http2;
-server_name example.com;
-ssl_certificate /etc/letsencrypt/live/example.com/fullchain.pem;
-ssl_certificate_key /etc/letsencrypt/live/example.com/privkey.pem;
-# Security headers
-add_header X-Frame-Options "SAMEORIGIN" always;
-add_header X-Content-Type-Options "nosniff" always;
-add_header X-XSS-Protection "1; mode=block" always;
-location / {
-proxy_pass http://backend;
-proxy_http_version 1.1;
-proxy_set_header Upgrade $http_upgrade;
-proxy_set_header Connection "upgrade";
-proxy_set_header Host $host;
-proxy_set_header X-Real-IP $remote_addr;
-proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-proxy_set_header X-Forwarded-Proto $scheme;
-# Timeouts
-proxy_connect_timeout 30s;
-proxy_read_timeout 120s;
-proxy_send_timeout 30s;
-# Buffers
-proxy_buffer_size 128k;
-proxy_buffers 4 256k;
-proxy_busy_buffers_size 256k;
-}
-# Static files (bypass proxy)
-location /_next/static/ {
-alias /var/www/app/.next/static/;
-expires 365d;
-access_log off;
-}
-}
+    upstream backend { server 127.0.0.1:3000; keepalive 32; }
+    server {
+        listen 80;
+        server_name example.com;
+        return 301 https://$server_name$request_uri;
+    }
+    server {
+        listen 443 ssl http2;
+        server_name example.com;
+        ssl_certificate /etc/letsencrypt/live/example.com/fullchain.pem;
+        ssl_certificate_key /etc/letsencrypt/live/example.com/privkey.pem;
+        add_header X-Frame-Options "SAMEORIGIN" always;
+        add_header X-Content-Type-Options "nosniff" always;
+        add_header X-XSS-Protection "1; mode=block" always;
+        location / {
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection "upgrade";
+            proxy_set_header Host $host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_connect_timeout 30s;
+            proxy_read_timeout 120s;
+            proxy_send_timeout 30s;
+            proxy_buffer_size 128k;
+            proxy_buffers 4 256k;
+            proxy_busy_buffers_size 256k;
+        }
+        location /_next/static/ {
+            alias /var/www/app/.next/static/;
+            expires 365d;
+            access_log off;
+        }
+    }
 "#;
 
 fn shipped(name: &str) -> String {
