@@ -292,7 +292,7 @@ fn a_variable_that_was_read_before_the_end() {
 
 #[test]
 fn a_status_of_the_upstream_s_own_is_no_client_that_left() {
-    let backend = Backend::answering(&http::response(499, &[], b"own"));
+    let backend = Backend::answering(http::response(499, &[], b"own"));
     let nginx = Nginx::location("proxy_pass http://%backend%;").set("backend", &backend).start();
     let seen = nginx.fetch("/");
     assert_eq!(seen.reply.status, 499);
