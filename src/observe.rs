@@ -141,9 +141,11 @@ fn silent_failure(request: Request<'_>, state: &State, moved_on: bool) -> Option
     if !moved_on && status < 500 {
         return None;
     }
-    // What nginx gives up after the header (gRPC) has its status overwritten.
+    // What nginx gives up after the header (gRPC) has its status overwritten; where a stale answer
+    // was served, the other one is the cached status.
     let upstream = request.upstream().filter(|upstream| upstream.is_at(state));
     let own = upstream.is_none_or(|upstream| upstream.status() == status);
+    let own = own || request.served_stale();
     Some(if own { diagnosis::from_status(status) } else { diagnosis::unexplained(status) })
 }
 
