@@ -46,6 +46,7 @@ pub(crate) struct LocConf {
     enabled: Setting<()>,
     header: Setting<Rc<str>>,
     proxy_status: Setting<Rc<str>>,
+    evidence: Setting<()>,
     trust: Setting<Rc<Trust>>,
     #[cfg(feature = "test-panic")]
     panics_at: Setting<crate::ffi::Point>,
@@ -76,6 +77,11 @@ impl LocConf {
         self.proxy_status.on().map(AsRef::as_ref)
     }
 
+    /// `upstream_diagnosis_evidence`, on by default.
+    pub(crate) fn takes_evidence(&self) -> bool {
+        self.evidence != Setting::Off
+    }
+
     /// Who sees the full header; `None` where the default applies.
     pub(crate) fn trust(&self) -> Option<&Trust> {
         self.trust.on().map(AsRef::as_ref)
@@ -84,6 +90,11 @@ impl LocConf {
     /// The directive's own field; a directive that is set twice in a block is an error.
     pub(crate) fn enabled_mut(&mut self) -> &mut Setting<()> {
         &mut self.enabled
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn evidence_mut(&mut self) -> &mut Setting<()> {
+        &mut self.evidence
     }
 
     /// As [`LocConf::enabled_mut`].
@@ -118,6 +129,7 @@ impl LocConf {
         self.enabled.inherit(&outer.enabled);
         self.header.inherit(&outer.header);
         self.proxy_status.inherit(&outer.proxy_status);
+        self.evidence.inherit(&outer.evidence);
         self.trust.inherit(&outer.trust);
         #[cfg(feature = "test-panic")]
         self.panics_at.inherit(&outer.panics_at);

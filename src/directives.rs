@@ -14,12 +14,24 @@ pub(crate) struct Enable;
 
 impl Directive for Enable {
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
-        let value = match conf.argument() {
-            flag if flag.eq_ignore_ascii_case(b"on") => Setting::On(()),
-            flag if flag.eq_ignore_ascii_case(b"off") => Setting::Off,
-            other => return Err(conf.not_a_flag(other)),
-        };
-        once(block.enabled_mut(), value)
+        once(block.enabled_mut(), flag(conf)?)
+    }
+}
+
+/// `upstream_diagnosis_evidence on | off;`
+pub(crate) struct TakeEvidence;
+
+impl Directive for TakeEvidence {
+    fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
+        once(block.evidence_mut(), flag(conf)?)
+    }
+}
+
+fn flag(conf: &Conf<'_>) -> Result<Setting<()>, SetError> {
+    match conf.argument() {
+        flag if flag.eq_ignore_ascii_case(b"on") => Ok(Setting::On(())),
+        flag if flag.eq_ignore_ascii_case(b"off") => Ok(Setting::Off),
+        other => Err(conf.not_a_flag(other)),
     }
 }
 

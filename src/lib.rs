@@ -6,6 +6,7 @@
 //! 1. [`observe`] — nginx logs why an attempt failed; our log handler reads those words and
 //!    nginx's state at that instant, and asks the `diagnosis` crate for the cause.
 //! 2. [`record`] — the attempt is kept on the main request, across redirects and subrequests.
+//!    [`evidence`] adds what the kernel tells.
 //! 3. [`emit`] — the header filter writes the field for those who may read it.
 //! 4. [`variables`] — the log reads the record.
 //!
@@ -15,6 +16,7 @@
 mod conf;
 mod directives;
 mod emit;
+mod evidence;
 mod ffi;
 mod headroom;
 mod observe;

@@ -6,6 +6,7 @@
 
 use diagnosis::{Attempt, Cause, Protocol, Texts, Verdict};
 
+use crate::evidence::{self, Scene};
 use crate::ffi::{Request, State, Upstream};
 use crate::headroom;
 use crate::record::{Entry, Key};
@@ -43,7 +44,7 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         return;
     }
     let tried = address_of(verdict, address);
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         ms: began.then(|| upstream.elapsed_ms()),
         status: observation.status,
         bytes_received: observation.bytes_received,
@@ -51,6 +52,10 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         headroom,
         ..attempt(verdict, observation.protocol, Some(upstream), tried, words)
     };
+    if request.loc_conf().takes_evidence() {
+        let scene = Scene { attempt: &attempt, observation: &observation, upstream };
+        attempt.evidence = evidence::look(&scene);
+    }
     keep(request, key, observation.header_sent, attempt);
     if let Some(record) = request.record().filter(|_| verdict.pending) {
         upstream.watch_end(request, record);
@@ -270,5 +275,6 @@ fn attempt(
         reused: false,
         retried: false,
         headroom: None,
+        evidence: None,
     }
 }

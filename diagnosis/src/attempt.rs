@@ -1,6 +1,8 @@
 //! The records: one verdict, one failed attempt, one diagnosed request.
 
-use crate::{Cause, Errno, Family, Limit, Phase, Protocol, Texts};
+use std::rc::Rc;
+
+use crate::{Cause, Errno, Evidence, Family, Hint, Limit, Phase, Protocol, Texts};
 
 /// What a message and the state around it add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +57,16 @@ pub struct Attempt {
     pub retried: bool,
     /// This worker's headroom at that moment.
     pub headroom: Option<Headroom>,
+    /// What was seen besides, and how long before, milliseconds.
+    pub evidence: Option<(Rc<Evidence>, u64)>,
 }
 
 impl Attempt {
+    /// What the evidence says in one word.
+    pub fn hint(&self) -> Option<Hint> {
+        self.evidence.as_ref()?.0.hint
+    }
+
     /// The upstream block, or the host of an implicit one.
     pub fn upstream(&self) -> &[u8] {
         self.texts.upstream()
@@ -146,6 +155,7 @@ pub(crate) fn sample(cause: Cause) -> Attempt {
         bytes_received: 0,
         reused: false,
         retried: false,
+        evidence: None,
         headroom: Some(Headroom { fd_free: 1001, fd_limit: 1024, conn_free: 509, conn_limit: 512 }),
     }
 }

@@ -127,6 +127,10 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
         limit.write_to(&mut out);
         out.push(b'"');
     }
+    if let Some(hint) = a.hint() {
+        out.extend_from_slice(b";hint=");
+        out.extend_from_slice(hint.token().as_bytes());
+    }
     if let Some(headroom) = a.headroom {
         integer(&mut out, b";fd-free=", headroom.fd_free);
         integer(&mut out, b";fd-limit=", headroom.fd_limit);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::evidence::{Evidence, Fact, Value};
 use crate::{Attempt, Diagnosis, Headroom, advice, printable};
 
 /// No string from outside is written longer than this, before escapes.
@@ -73,11 +74,59 @@ impl Json {
         self.number(r#","bytes_received":"#, a.bytes_received);
         self.raw(if a.reused { r#","reused":true"# } else { r#","reused":false"# });
         self.raw(if a.retried { r#","retried":true"# } else { r#","retried":false"# });
+        if let Some((evidence, age)) = &a.evidence {
+            self.evidence(evidence, *age);
+        }
         self.text(r#","message":""#, a.message(), a);
         if let Some(headroom) = a.headroom {
             self.headroom(headroom);
         }
         self.raw("}");
+    }
+
+    /// The finding in a word, and the figures in an object with their age.
+    fn evidence(&mut self, evidence: &Evidence, age: u64) {
+        if let Some(hint) = evidence.hint {
+            self.word(r#","hint":""#, hint.token());
+        }
+        self.number(r#","evidence":{"age_ms":"#, age);
+        for fact in &evidence.facts {
+            self.raw(",");
+            self.fact(fact);
+        }
+        self.raw("}");
+    }
+
+    fn fact(&mut self, (key, value): &Fact) {
+        self.raw("\"");
+        self.raw(key);
+        self.raw("\":");
+        match value {
+            Value::Number(number) => printable::decimal(&mut self.out, *number),
+            Value::Flag(flag) => self.raw(if *flag { "true" } else { "false" }),
+            Value::Word(word) => self.quoted(word.as_bytes()),
+            Value::Text(text) => self.quoted(text),
+            Value::List(items) => self.list(items),
+        }
+    }
+
+    fn quoted(&mut self, text: &[u8]) {
+        self.raw("\"");
+        self.escaped(text.get(..MAX_BYTES).unwrap_or(text));
+        self.raw("\"");
+    }
+
+    fn list(&mut self, items: &[Vec<Fact>]) {
+        self.raw("[");
+        for (index, item) in items.iter().enumerate() {
+            self.raw(if index > 0 { ",{" } else { "{" });
+            for (index, fact) in item.iter().enumerate() {
+                self.raw(if index > 0 { "," } else { "" });
+                self.fact(fact);
+            }
+            self.raw("}");
+        }
+        self.raw("]");
     }
 
     fn headroom(&mut self, headroom: Headroom) {

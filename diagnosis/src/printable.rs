@@ -25,6 +25,17 @@ pub(crate) fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// A whole sentence of evidence, as [`plain`] without the cut of a name.
+pub(crate) fn sentence(sentence: &str) -> Cow<'_, [u8]> {
+    const MAX_BYTES: usize = 400;
+    let bytes = sentence.as_bytes().get(..MAX_BYTES).unwrap_or(sentence.as_bytes());
+    if is_plain(bytes) {
+        Cow::Borrowed(bytes)
+    } else {
+        Cow::Owned(bytes.iter().map(|b| if is_plain(&[*b]) { *b } else { b'?' }).collect())
+    }
+}
+
 const fn is_printable(byte: u8) -> bool {
     matches!(byte, b' '..=b'~')
 }

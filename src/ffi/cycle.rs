@@ -17,6 +17,12 @@ pub(crate) fn connections() -> Connections {
     Connections { free: cycle.free_connection_n as u64, limit: cycle.connection_n as u64 }
 }
 
+/// nginx's own clock: milliseconds from an arbitrary start, renewed once per turn of the event loop.
+pub(crate) fn now_ms() -> u64 {
+    // SAFETY: a plain counter.
+    unsafe { nginx_sys::ngx_current_msec as u64 }
+}
+
 /// Logs to the cycle's error log, outside of any request.
 pub(crate) fn log(level: u32, text: &str) {
     // SAFETY: as above; the cycle's log lives as long as the cycle (ngx_init_cycle).

@@ -26,13 +26,14 @@ const fn directive<D: conf::Directive>(name: &'static CStr, arguments: u32) -> n
     }
 }
 
-const NUMBER_OF_COMMANDS: usize = if cfg!(feature = "test-panic") { 6 } else { 5 };
+const NUMBER_OF_COMMANDS: usize = if cfg!(feature = "test-panic") { 7 } else { 6 };
 
 static mut COMMANDS: [ngx_command_t; NUMBER_OF_COMMANDS] = [
     directive::<directives::Enable>(c"upstream_diagnosis", NGX_CONF_FLAG),
     directive::<directives::Header>(c"upstream_diagnosis_header", NGX_CONF_TAKE1),
     directive::<directives::TrustList>(c"upstream_diagnosis_trust", NGX_CONF_1MORE),
     directive::<directives::ProxyStatus>(c"upstream_diagnosis_proxy_status", NGX_CONF_TAKE1),
+    directive::<directives::TakeEvidence>(c"upstream_diagnosis_evidence", NGX_CONF_FLAG),
     #[cfg(feature = "test-panic")]
     directive::<directives::TestPanic>(c"upstream_diagnosis_test_panic", NGX_CONF_TAKE1),
     ngx_command_t::empty(),

@@ -64,6 +64,7 @@ impl Case {
             reused: o.reused,
             retried: false,
             headroom: None,
+            evidence: None,
         }
     }
 }

@@ -137,6 +137,7 @@ impl Random {
             reused: o.reused,
             retried: self.flag(),
             headroom: self.pick(&[None, Some(headroom)]),
+            evidence: None,
         }
     }
 }

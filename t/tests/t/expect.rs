@@ -4,7 +4,7 @@ use nginx_test::diagnosis::Attempt;
 use nginx_test::{Member, Seen};
 
 /// The contract's parameters, in its order.
-pub(crate) const PARAMETERS: [&str; 14] = [
+pub(crate) const PARAMETERS: [&str; 15] = [
     "phase",
     "upstream",
     "server",
@@ -15,6 +15,7 @@ pub(crate) const PARAMETERS: [&str; 14] = [
     "reused",
     "retried",
     "limit",
+    "hint",
     "fd-free",
     "fd-limit",
     "conn-free",

@@ -1,0 +1,69 @@
+//! What was seen besides nginx's own words and state when an attempt failed.
+//!
+//! Each source has a file of its own below: what it can find, how the kernel's text or bytes are
+//! read, which hint follows, and the sentence of advice that uses it.
+
+use crate::Hint;
+
+pub mod sizes;
+
+/// What one look has found. Taken once per address, cause and second, and shared by the attempts
+/// that fail meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The finding in one word; `None` when only figures were found.
+    pub hint: Option<Hint>,
+    /// The figures, for JSON, in order.
+    pub facts: Vec<Fact>,
+    /// What to do, where the finding says more than the cause alone.
+    pub advice: Option<String>,
+}
+
+/// One figure: its key in JSON, and its value.
+pub type Fact = (&'static str, Value);
+
+/// The value of a figure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A count, a size, milliseconds.
+    Number(u64),
+    /// A yes or no.
+    Flag(bool),
+    /// A hostile text: a path, the name of a program.
+    Text(Vec<u8>),
+    /// One of our own words.
+    Word(&'static str),
+    /// Several of the same kind.
+    List(Vec<Vec<Fact>>),
+}
+
+impl Evidence {
+    /// A finding with its figures.
+    pub fn new(hint: impl Into<Option<Hint>>, facts: Vec<Fact>) -> Self {
+        Self { hint: hint.into(), facts, advice: None }
+    }
+
+    /// The same, with a sentence that says what to do about it.
+    #[must_use]
+    pub fn advising(self, sentence: String) -> Self {
+        Self { advice: Some(sentence), ..self }
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
+impl From<&'static str> for Value {
+    fn from(word: &'static str) -> Self {
+        Self::Word(word)
+    }
+}
