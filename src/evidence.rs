@@ -1,8 +1,10 @@
 //! What can be seen besides nginx's own words and state, at the moment of a failure.
 //!
 //! A source is a file below: it gathers what the kernel tells, and a file of the same name in
-//! `diagnosis::evidence` makes a finding of it. A look is taken at most once per address, cause and
-//! second, so that a storm of failures causes no storm of system calls; nothing here waits.
+//! `diagnosis::evidence` makes a finding of it. Several may know something about a cause: their
+//! figures are added up, and the first hint is the attempt's. A look is taken at most once per
+//! address, cause and second, so that a storm of failures causes no storm of system calls; nothing
+//! here waits.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,22 +29,36 @@ pub(crate) struct Scene<'a> {
 
 /// The evidence on an attempt that has just failed, and its age in milliseconds.
 pub(crate) fn look(scene: &Scene<'_>) -> Option<(Rc<Evidence>, u64)> {
-    if let Some(found) = sizes::find(scene.attempt, scene.observation.buffer_size) {
-        return Some((Rc::new(found), 0));
+    match (looked(scene), own(scene)) {
+        (looked, None) => looked,
+        (None, Some(own)) => Some((Rc::new(own), 0)),
+        (Some((looked, age)), Some(own)) => Some((Rc::new(Evidence::clone(&looked).and(own)), age)),
     }
-    let source = source(scene.attempt.verdict.cause)?;
+}
+
+/// What the attempt itself shows: figures of its own, which cost nothing.
+fn own(scene: &Scene<'_>) -> Option<Evidence> {
+    sizes::find(scene.attempt, scene.observation.buffer_size)
+}
+
+/// What a look around shows, or has shown less than a second ago.
+fn looked(scene: &Scene<'_>) -> Option<(Rc<Evidence>, u64)> {
+    let sources = sources(scene.attempt.verdict.cause);
+    if sources.is_empty() {
+        return None;
+    }
     let now = cycle::now_ms();
-    KEPT.with_borrow_mut(|kept| kept.find_or_take(scene, now, source))
+    KEPT.with_borrow_mut(|kept| kept.find_or_take(scene, now, sources))
 }
 
 /// Takes a look: system calls, a few hundred microseconds at most.
 type Source = fn(&Scene<'_>) -> Option<Evidence>;
 
-/// Who may know something about a cause.
+/// Who may know something about a cause, the most telling hint first.
 #[allow(clippy::wildcard_enum_match_arm, reason = "most causes have no evidence but themselves")]
-fn source(cause: Cause) -> Option<Source> {
+fn sources(cause: Cause) -> &'static [Source] {
     match cause {
-        _ => None,
+        _ => &[],
     }
 }
 
@@ -55,7 +71,8 @@ struct Kept(Vec<Found>);
 
 struct Found {
     cause: Cause,
-    address: Box<[u8]>,
+    /// The address; the upstream where none was chosen.
+    place: Box<[u8]>,
     at_ms: u64,
     evidence: Option<Rc<Evidence>>,
 }
@@ -65,22 +82,26 @@ impl Kept {
         &mut self,
         scene: &Scene<'_>,
         now: u64,
-        source: Source,
+        sources: &[Source],
     ) -> Option<(Rc<Evidence>, u64)> {
         let cause = scene.attempt.verdict.cause;
-        let address = scene.attempt.address();
-        let same = |found: &&Found| found.cause == cause && *found.address == *address;
+        let place = match scene.attempt.address() {
+            [] => scene.attempt.upstream(),
+            address => address,
+        };
+        let same = |found: &&Found| found.cause == cause && *found.place == *place;
         let age = |found: &Found| now.wrapping_sub(found.at_ms);
         if let Some(found) = self.0.iter().find(same).filter(|found| age(found) < FRESH_MS) {
             return Some((Rc::clone(found.evidence.as_ref()?), age(found)));
         }
-        let evidence = source(scene).map(Rc::new);
+        let findings = sources.iter().filter_map(|source| source(scene));
+        let evidence = findings.reduce(Evidence::and).map(Rc::new);
         self.0.retain(|found| !same(&found));
         if self.0.len() >= MAX_KEPT {
             self.0.remove(0);
         }
-        let address = address.into();
-        self.0.push(Found { cause, address, at_ms: now, evidence: evidence.clone() });
+        let place = place.into();
+        self.0.push(Found { cause, place, at_ms: now, evidence: evidence.clone() });
         Some((evidence?, 0))
     }
 }

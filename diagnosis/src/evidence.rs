@@ -48,6 +48,21 @@ impl Evidence {
     pub fn advising(self, sentence: String) -> Self {
         Self { advice: Some(sentence), ..self }
     }
+
+    /// Both findings: the figures of the two, and the hint of the first that has one with the
+    /// advice that belongs to it.
+    #[must_use]
+    pub fn and(mut self, mut other: Self) -> Self {
+        let known: Vec<_> = self.facts.iter().map(|(key, _)| *key).collect();
+        other.facts.retain(|(key, _)| !known.contains(key));
+        self.facts.append(&mut other.facts);
+        if self.hint.is_none() && other.hint.is_some() {
+            core::mem::swap(&mut self.hint, &mut other.hint);
+            core::mem::swap(&mut self.advice, &mut other.advice);
+        }
+        let advice = if other.hint.is_none() { other.advice } else { None };
+        Self { advice: self.advice.or(advice), ..self }
+    }
 }
 
 impl From<u64> for Value {
@@ -65,5 +80,32 @@ impl From<bool> for Value {
 impl From<&'static str> for Value {
     fn from(word: &'static str) -> Self {
         Self::Word(word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(hint: Option<Hint>, key: &'static str, advice: &str) -> Evidence {
+        let advice = (!advice.is_empty()).then(|| advice.to_owned());
+        Evidence { hint, facts: vec![(key, 1.into()), ("both", key.into())], advice }
+    }
+
+    #[test]
+    fn the_first_hint_brings_its_advice_and_no_figure_is_told_twice() {
+        let (queue, time) = (Some(Hint::AcceptQueueFull), Some(Hint::TimeoutReached));
+        for (first, second, hint, advice) in [
+            (found(queue, "a", "x"), found(time, "b", "y"), queue, Some("x")),
+            (found(queue, "a", ""), found(time, "b", "y"), queue, None),
+            (found(queue, "a", ""), found(None, "b", "y"), queue, Some("y")),
+            (found(None, "a", "x"), found(time, "b", "y"), time, Some("y")),
+            (found(None, "a", "x"), found(time, "b", ""), time, Some("x")),
+            (found(None, "a", ""), found(None, "b", ""), None, None),
+        ] {
+            let both = first.and(second);
+            assert_eq!((both.hint, both.advice.as_deref()), (hint, advice));
+            assert_eq!(both.facts, [("a", 1.into()), ("both", "a".into()), ("b", 1.into())]);
+        }
     }
 }
