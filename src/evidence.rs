@@ -6,6 +6,9 @@
 //! address, cause and second, so that a storm of failures causes no storm of system calls; nothing
 //! here waits.
 
+pub(crate) mod history;
+mod peers;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -58,6 +61,7 @@ type Source = fn(&Scene<'_>) -> Option<Evidence>;
 #[allow(clippy::wildcard_enum_match_arm, reason = "most causes have no evidence but themselves")]
 fn sources(cause: Cause) -> &'static [Source] {
     match cause {
+        Cause::NoLivePeers | Cause::PeersAtLimit => &[peers::look],
         _ => &[],
     }
 }

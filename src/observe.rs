@@ -53,6 +53,7 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         ..attempt(verdict, observation.protocol, Some(upstream), tried, words)
     };
     if request.loc_conf().takes_evidence() {
+        evidence::history::note(&attempt);
         let scene = Scene { attempt: &attempt, observation: &observation, upstream };
         attempt.evidence = evidence::look(&scene);
     }
@@ -168,6 +169,9 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
         headroom: headroom::now(),
         ..attempt(verdict, protocol, upstream, state.address(), &[])
     };
+    if request.loc_conf().takes_evidence() {
+        evidence::history::note(&attempt);
+    }
     keep(request, key, false, attempt);
 }
 

@@ -5,6 +5,8 @@
 
 use crate::Hint;
 
+pub mod history;
+pub mod peers;
 pub mod sizes;
 
 /// What one look has found. Taken once per address, cause and second, and shared by the attempts

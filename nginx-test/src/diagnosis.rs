@@ -1,6 +1,7 @@
 //! `$upstream_diagnosis_json`, read by an independent parser and checked against the contract.
 
-use serde_json::{Map, Value};
+use serde_json::Map;
+pub use serde_json::Value;
 
 /// The contract's outcomes.
 pub const OUTCOMES: [&str; 5] = ["failed", "recovered", "upstream_error", "truncated", "aborted"];
@@ -155,6 +156,11 @@ impl Attempt {
     /// A boolean; absent is false, another type fails the test.
     pub fn flag(&self, name: &str) -> bool {
         self.raw.get(name).is_some_and(|v| v.as_bool().unwrap_or_else(|| panic!("{name}: {v}")))
+    }
+
+    /// A figure of `evidence`; absent is null.
+    pub fn evidence(&self, name: &str) -> &Value {
+        self.raw.get("evidence").map_or(&Value::Null, |evidence| &evidence[name])
     }
 
     /// A member of `headroom`: `fd_free`, `fd_limit`, `conn_free`, `conn_limit`.

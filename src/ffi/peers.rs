@@ -1,11 +1,15 @@
 //! An upstream's servers: which one an address belongs to, and why none could be chosen.
 
 use diagnosis::Peers;
+use diagnosis::evidence::peers::{MAX_LISTED, Peer};
 use nginx_sys::{
     ngx_http_upstream_rr_peer_t, ngx_http_upstream_rr_peers_t, ngx_http_upstream_srv_conf_t,
 };
 
 use super::text;
+
+/// Addresses and `server` arguments are copied up to here.
+const MAX_TEXT: usize = 256;
 
 #[cfg(ngx_feature = "http_upstream_zone")]
 use nginx_sys::{ngx_rwlock_rlock, ngx_rwlock_unlock, ngx_slab_pool_t};
@@ -24,10 +28,10 @@ pub(super) unsafe fn count(upstream: *mut ngx_http_upstream_srv_conf_t) -> Optio
     let _lock = unsafe { Lock::read(peers) };
     let mut counts = Peers::default();
     // SAFETY: locked above.
-    for peer in unsafe { all(peers) } {
+    for (peer, _) in unsafe { all(peers) } {
         let place = match () {
             () if peer.down != 0 => &mut counts.down,
-            () if is_failed(peer) => &mut counts.failed,
+            () if retry_in(peer).is_some() => &mut counts.failed,
             () if peer.max_conns != 0 && peer.conns >= peer.max_conns => &mut counts.at_limit,
             () => &mut 0,
         };
@@ -56,7 +60,7 @@ pub(super) unsafe fn with_server<F: FnOnce(&[u8])>(
     let mut found: &[u8] = &[];
     let mut others = false;
     // SAFETY: locked above.
-    for peer in unsafe { all(peers) } {
+    for (peer, _) in unsafe { all(peers) } {
         // SAFETY: a peer's texts live as long as it.
         let (name, server) = unsafe { (text::bytes(peer.name), text::bytes(peer.server)) };
         if core::ptr::eq(name, address) {
@@ -73,30 +77,77 @@ pub(super) unsafe fn with_server<F: FnOnce(&[u8])>(
     Ok(())
 }
 
-/// All peers, the backup ones last.
+/// The first servers one by one, and how many there are.
+///
+/// `None` where [`count`] is.
+///
+/// # Safety
+/// As [`count`].
+pub(super) unsafe fn list(upstream: *mut ngx_http_upstream_srv_conf_t) -> Option<(Vec<Peer>, u64)> {
+    // SAFETY: the caller's contract.
+    let peers = unsafe { round_robin(upstream) }?;
+    let mut listed = Vec::with_capacity(MAX_LISTED);
+    let mut total = 0_u64;
+    // SAFETY: round_robin has made sure what this is.
+    let _lock = unsafe { Lock::read(peers) };
+    // SAFETY: locked above.
+    for (peer, backup) in unsafe { all(peers) } {
+        if listed.len() < MAX_LISTED {
+            // SAFETY: locked above.
+            listed.push(unsafe { describe(peer, backup) });
+        }
+        total = total.saturating_add(1);
+    }
+    Some((listed, total))
+}
+
+/// # Safety
+/// `peer` must be one of [`all`].
+unsafe fn describe(peer: &ngx_http_upstream_rr_peer_t, backup: bool) -> Peer {
+    // SAFETY: a peer's texts live as long as it.
+    let (address, server) = unsafe { (text::bytes(peer.name), text::bytes(peer.server)) };
+    let copy = |text: &[u8]| text.iter().copied().take(MAX_TEXT).collect();
+    Peer {
+        address: copy(address),
+        server: copy(server),
+        fails: peer.fails as u64,
+        max_fails: peer.max_fails as u64,
+        retry_s: retry_in(peer),
+        conns: peer.conns as u64,
+        max_conns: peer.max_conns as u64,
+        down: peer.down != 0,
+        backup,
+        last: None,
+    }
+}
+
+/// All peers, the backup ones last and marked so.
 ///
 /// # Safety
 /// `peers` must be round robin's; shared ones must be locked while the iterator is in use.
 unsafe fn all<'p>(
     peers: *mut ngx_http_upstream_rr_peers_t,
-) -> impl Iterator<Item = &'p ngx_http_upstream_rr_peer_t> {
+) -> impl Iterator<Item = (&'p ngx_http_upstream_rr_peer_t, bool)> {
     // SAFETY: peers are linked to the backup ones, and each to its next, ending with NULL
     // (ngx_http_upstream_init_round_robin); the lock keeps them so.
     let groups =
         core::iter::successors(unsafe { peers.as_ref() }, |group| unsafe { group.next.as_ref() });
-    groups.flat_map(|group| {
+    groups.enumerate().flat_map(|(number, group)| {
         // SAFETY: as above.
         core::iter::successors(unsafe { group.peer.as_ref() }, |peer| unsafe { peer.next.as_ref() })
+            .map(move |peer| (peer, number > 0))
     })
 }
 
-/// The rule of ngx_http_upstream_get_peer.
-fn is_failed(peer: &ngx_http_upstream_rr_peer_t) -> bool {
+/// In how many seconds a peer that was put aside for its failures is tried again; `None` for one
+/// that was not. The rule of ngx_http_upstream_get_peer.
+fn retry_in(peer: &ngx_http_upstream_rr_peer_t) -> Option<u64> {
     // SAFETY: nginx sets ngx_cached_time before it runs any module code (ngx_time_init).
     let now = unsafe { (*nginx_sys::ngx_cached_time).sec };
-    peer.max_fails != 0
-        && peer.fails >= peer.max_fails
-        && now.saturating_sub(peer.checked) <= peer.fail_timeout
+    let aside = now.saturating_sub(peer.checked);
+    let failed = peer.max_fails != 0 && peer.fails >= peer.max_fails && aside <= peer.fail_timeout;
+    let left = peer.fail_timeout.saturating_sub(aside).saturating_add(1);
+    failed.then(|| u64::try_from(left).unwrap_or(0))
 }
 
 /// `uscf->peer.data`, when it is surely what round robin put there: third-party balancers may

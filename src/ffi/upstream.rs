@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use std::cell::RefCell;
 
+use diagnosis::evidence::peers::Peer;
 use diagnosis::{Family, Headroom, Io, Observation, Protocol, Tls};
 use nginx_sys::{
     ngx_connection_t, ngx_current_msec, ngx_event_t, ngx_http_upstream_conf_t,
@@ -208,6 +209,14 @@ impl<'r> Upstream<'r> {
         let unchosen = u.peer.sockaddr.is_null() && u.peer.connection.is_null();
         // SAFETY: u->upstream is a configured upstream.
         (unchosen && !u.upstream.is_null()).then(|| unsafe { peers::count(u.upstream) }).flatten()
+    }
+
+    /// The first servers one by one, and how many there are, when none has been chosen.
+    pub(crate) fn servers(self) -> Option<(Vec<Peer>, u64)> {
+        let u = self.get();
+        let unchosen = u.peer.sockaddr.is_null() && u.peer.connection.is_null();
+        // SAFETY: as in `peers`.
+        (unchosen && !u.upstream.is_null()).then(|| unsafe { peers::list(u.upstream) }).flatten()
     }
 
     /// Whether trailers of the upstream go on to the client.
