@@ -7,6 +7,7 @@
 //! here waits.
 
 pub(crate) mod history;
+mod listen;
 mod peers;
 
 use std::cell::RefCell;
@@ -62,6 +63,11 @@ type Source = fn(&Scene<'_>) -> Option<Evidence>;
 fn sources(cause: Cause) -> &'static [Source] {
     match cause {
         Cause::NoLivePeers | Cause::PeersAtLimit => &[peers::look],
+        Cause::ConnectionRefused
+        | Cause::ConnectionTimeout
+        | Cause::ConnectionReset
+        | Cause::ResetBeforeHeader
+        | Cause::ClosedBeforeHeader => &[listen::look],
         _ => &[],
     }
 }

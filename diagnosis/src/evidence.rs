@@ -6,6 +6,7 @@
 use crate::Hint;
 
 pub mod history;
+pub mod listen;
 pub mod peers;
 pub mod sizes;
 

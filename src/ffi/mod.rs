@@ -10,6 +10,7 @@ mod entry;
 mod guard;
 mod headers;
 mod log;
+pub(crate) mod netlink;
 mod peers;
 mod pool;
 mod request;

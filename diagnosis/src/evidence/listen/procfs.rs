@@ -1,0 +1,136 @@
+//! `/proc/net/tcp`, `tcp6` and `netstat` (proc(5)), for where netlink is refused.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::{Listener, Overflows};
+
+/// The state LISTEN in a line of `tcp`.
+const LISTEN: &str = "0A";
+
+/// One line of `tcp` or `tcp6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A listening socket.
+    Listener(Listener),
+    /// The heading.
+    Heading,
+    /// A connection. The kernel shows the listening sockets first, so no listener follows.
+    Connection,
+    /// Not understood.
+    Unknown,
+}
+
+/// Reads one line: number, local address, remote address, state, and much that is not needed.
+pub fn line(line: &str) -> Line {
+    let mut words = line.split_ascii_whitespace();
+    match (words.next(), words.next(), words.nth(1)) {
+        (Some("sl"), _, _) => Line::Heading,
+        (Some(_), Some(local), Some(LISTEN)) => match address(local) {
+            Some(address) => Line::Listener(Listener {
+                address,
+                ipv6_only: None,
+                one_interface: false,
+                queue: None,
+            }),
+            None => Line::Unknown,
+        },
+        (Some(_), Some(_), Some(state)) if state.len() == LISTEN.len() => Line::Connection,
+        _ => Line::Unknown,
+    }
+}
+
+/// An address as words of the network's byte order, printed as numbers of the machine's.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| -> Option<[u8; 4]> {
+        let digits = ip.get(at.checked_mul(8)?..at.checked_add(1)?.checked_mul(8)?)?;
+        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
+    };
+    let ip: IpAddr = match ip.len() {
+        8 => Ipv4Addr::from(word(0)?).into(),
+        32 => {
+            let mut octets = [0_u8; 16];
+            for (at, to) in octets.as_chunks_mut().0.iter_mut().enumerate() {
+                *to = word(at)?;
+            }
+            Ipv6Addr::from(octets).into()
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// The counts of full accept queues in `netstat`: a line of names, then a line of numbers.
+pub fn overflows(netstat: &str) -> Option<Overflows> {
+    let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, numbers) = (lines.next()?, lines.next()?);
+    let number = |wanted: &str| {
+        let at = names.split_ascii_whitespace().position(|name| name == wanted)?;
+        numbers.split_ascii_whitespace().nth(at)?.parse().ok()
+    };
+    Some(Overflows { overflows: number("ListenOverflows")?, drops: number("ListenDrops")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux 6.18, as root: 127.0.0.1 and a connection of it.
+    const TCP: &[(&str, &str)] = &[
+        (
+            "   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000002 00:00000000 00000000     0        0 5123 1 0000000000000000 100 0 0 10 0",
+            "127.0.0.1:3000",
+        ),
+        (
+            "   1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 88 1 0000000000000000 100 0 0 10 0",
+            "0.0.0.0:80",
+        ),
+        (
+            "   0: 00000000000000000000000001000000:0BB8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5 1 0000000000000000 100 0 0 10 0",
+            "[::1]:3000",
+        ),
+    ];
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn listening_sockets_are_told_from_connections() {
+        for (text, address) in TCP {
+            let Line::Listener(found) = line(text) else { panic!("{text}") };
+            assert_eq!(found.address.to_string(), *address);
+            assert_eq!((found.ipv6_only, found.queue), (None, None));
+        }
+        let connection = "   2: 0100007F:0BB8 0100007F:C350 01 00000000:00000000 00:00000000 0 0";
+        assert_eq!(line(connection), Line::Connection);
+        let heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
+        assert_eq!(line(heading), Line::Heading);
+    }
+
+    #[test]
+    fn what_is_no_line_is_nothing() {
+        for text in [
+            "",
+            "0:",
+            "0: x y 0A",
+            "0: 0100007F 00000000:0000 0A",
+            "0: 0100007F:G y 0A",
+            "0: 010000Fé:0050 y 0A",
+            "0: 0100007F0100007F:0050 y 0A",
+        ] {
+            assert_eq!(line(text), Line::Unknown, "{text}");
+        }
+    }
+
+    #[test]
+    fn overflows_are_found_by_name() {
+        let netstat = "TcpExt: SyncookiesSent ListenOverflows ListenDrops Other\n\
+                       TcpExt: 0 12 15 9\n\
+                       IpExt: InNoRoutes ListenDrops\nIpExt: 0 99\n";
+        assert_eq!(overflows(netstat), Some(Overflows { overflows: 12, drops: 15 }));
+        for broken in ["", "TcpExt: ListenOverflows ListenDrops\n", "TcpExt: a\nTcpExt: 1\n"] {
+            assert_eq!(overflows(broken), None);
+        }
+        assert_eq!(overflows("TcpExt: ListenOverflows ListenDrops\nTcpExt: 1\n"), None);
+        assert_eq!(overflows("TcpExt: ListenOverflows ListenDrops\nTcpExt: -1 1\n"), None);
+    }
+}

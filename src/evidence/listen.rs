@@ -1,0 +1,115 @@
+//! Who listens on the port that failed: asked of the kernel, where the address is this machine's.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::IpAddr;
+
+use diagnosis::evidence::listen::netlink::{self, Progress};
+use diagnosis::evidence::listen::procfs::{self, Line};
+use diagnosis::evidence::listen::{self, Listener, Overflows, Seen};
+use diagnosis::{Cause, Evidence};
+
+use super::Scene;
+use crate::ffi::cycle;
+use crate::ffi::netlink::{Netlink, Part};
+
+/// Longer than any datagram of an answer: the kernel fills as much as was last asked for, or a page
+/// or two (netlink_dump).
+const ANSWER_BYTES: usize = 16 << 10;
+/// Of /proc/net/tcp: more listening sockets than that would take too long to read.
+const MAX_LINES: usize = 4096;
+/// /proc/net/netstat has some 5 kB.
+const MAX_NETSTAT_BYTES: u64 = 32 << 10;
+
+/// Who listens on the port of the address that was tried.
+pub(super) fn look(scene: &Scene<'_>) -> Option<Evidence> {
+    let cause = scene.attempt.verdict.cause;
+    let target = listen::target(scene.attempt.address())?;
+    if !is_local(target.ip()) {
+        return None;
+    }
+    let found = listen::find(cause, target, &listeners(target.port())?);
+    if cause == Cause::ConnectionRefused {
+        return Some(found);
+    }
+    Some(found.and(overflows().unwrap_or_default()))
+}
+
+/// Whether an address belongs to this machine, as the kernel would route it. What is not known
+/// counts as another machine's.
+fn is_local(ip: IpAddr) -> bool {
+    let ask = || {
+        let kernel = Netlink::open(Part::Routes)?;
+        kernel.ask(&netlink::route_request(ip))?;
+        netlink::read_is_local(kernel.receive(&mut [0; 2048])?)
+    };
+    ip.is_loopback() || ask().unwrap_or(false)
+}
+
+fn listeners(port: u16) -> Option<Seen> {
+    let seen = |from| move |listeners| Seen { listeners, from };
+    from_netlink(port)
+        .map(seen("sock_diag"))
+        .or_else(|| from_procfs(port).map(seen("proc_net_tcp")))
+}
+
+/// Both families, as a socket of IPv6 may take connections of IPv4.
+fn from_netlink(port: u16) -> Option<Vec<Listener>> {
+    let kernel = Netlink::open(Part::Sockets)?;
+    let mut answer = vec![0; ANSWER_BYTES];
+    let mut listeners = Vec::new();
+    for ipv6 in [false, true] {
+        kernel.ask(&netlink::listeners_request(ipv6, port))?;
+        loop {
+            match netlink::read_listeners(kernel.receive(&mut answer)?, &mut listeners) {
+                Progress::More => {}
+                Progress::Done => break,
+                Progress::Failed => return None,
+            }
+        }
+    }
+    Some(listeners)
+}
+
+fn from_procfs(port: u16) -> Option<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    read_table(File::open("/proc/self/net/tcp").ok()?, port, &mut listeners)?;
+    match File::open("/proc/self/net/tcp6") {
+        Ok(table) => read_table(table, port, &mut listeners)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {} // a kernel without IPv6
+        Err(_) => return None,
+    }
+    Some(listeners)
+}
+
+/// Reads the listening sockets, which come first. `None` when not all of them were seen.
+fn read_table(table: File, port: u16, listeners: &mut Vec<Listener>) -> Option<()> {
+    let mut lines = BufReader::new(table).lines();
+    for line in lines.by_ref().take(MAX_LINES) {
+        match procfs::line(&line.ok()?) {
+            Line::Listener(listener) if listener.address.port() == port => listeners.push(listener),
+            Line::Listener(_) | Line::Heading => {}
+            Line::Connection => return Some(()),
+            Line::Unknown => return None,
+        }
+    }
+    lines.next().is_none().then_some(())
+}
+
+thread_local! {
+    /// What had been counted at the last look, and when that was.
+    static BEFORE: Cell<Option<(Overflows, u64)>> = const { Cell::new(None) };
+}
+
+/// How often an accept queue was full, and how much of that is new.
+fn overflows() -> Option<Evidence> {
+    let mut netstat = String::new();
+    let file = File::open("/proc/self/net/netstat").ok()?;
+    file.take(MAX_NETSTAT_BYTES).read_to_string(&mut netstat).ok()?;
+    let counted = procfs::overflows(&netstat)?;
+    let now = cycle::now_ms();
+    let before = BEFORE.replace(Some((counted, now)));
+    let before = before.map(|(before, at)| (before, now.wrapping_sub(at)));
+    Some(Evidence::new(None, counted.facts(before)))
+}
