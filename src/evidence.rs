@@ -6,9 +6,11 @@
 //! address, cause and second, so that a storm of failures causes no storm of system calls; nothing
 //! here waits.
 
+mod exhaustion;
 pub(crate) mod history;
 mod listen;
 mod peers;
+mod proc;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -62,9 +64,12 @@ type Source = fn(&Scene<'_>) -> Option<Evidence>;
 #[allow(clippy::wildcard_enum_match_arm, reason = "most causes have no evidence but themselves")]
 fn sources(cause: Cause) -> &'static [Source] {
     match cause {
+        Cause::EphemeralPortsExhausted => &[exhaustion::ports],
+        Cause::FdExhausted => &[exhaustion::files],
+        Cause::WorkerConnectionsExhausted => &[exhaustion::connections],
         Cause::NoLivePeers | Cause::PeersAtLimit => &[peers::look],
+        Cause::ConnectionTimeout => &[listen::look, exhaustion::conntrack],
         Cause::ConnectionRefused
-        | Cause::ConnectionTimeout
         | Cause::ConnectionReset
         | Cause::ResetBeforeHeader
         | Cause::ClosedBeforeHeader => &[listen::look],

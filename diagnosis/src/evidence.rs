@@ -5,7 +5,9 @@
 
 use crate::Hint;
 
+pub mod exhaustion;
 pub mod history;
+mod kernel;
 pub mod listen;
 pub mod peers;
 pub mod sizes;

@@ -1,6 +1,10 @@
 //! The worker's own figures, and its log.
 
-use nginx_sys::{ngx_cycle, ngx_log_error_core, ngx_uint_t};
+use diagnosis::evidence::exhaustion::Uses;
+use nginx_sys::{ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_log_error_core, ngx_uint_t};
+
+/// So many connections can be looked at in a fraction of a millisecond.
+const MAX_LOOKED_AT: usize = 4096;
 
 /// Connections of this worker.
 pub(crate) struct Connections {
@@ -15,6 +19,49 @@ pub(crate) fn connections() -> Connections {
     // SAFETY: ngx_cycle is set before any module code runs (main) and never NULL afterwards.
     let cycle = unsafe { &*ngx_cycle };
     Connections { free: cycle.free_connection_n as u64, limit: cycle.connection_n as u64 }
+}
+
+/// Connections that nginx would close if it needed them (ngx_drain_connections).
+pub(crate) fn idle_connections() -> u64 {
+    // SAFETY: as in `connections`.
+    unsafe { (*ngx_cycle).reusable_connections_n as u64 }
+}
+
+/// What this worker's connections are used for; `None` when it may have too many to look at.
+pub(crate) fn connection_uses() -> Option<Uses> {
+    // SAFETY: as in `connections`.
+    let cycle = unsafe { &*ngx_cycle };
+    if cycle.connections.is_null() || cycle.connection_n > MAX_LOOKED_AT {
+        return None;
+    }
+    // SAFETY: ngx_event_process_init allocates so many for the life of the worker.
+    let all = unsafe { core::slice::from_raw_parts(cycle.connections, cycle.connection_n) };
+    let mut uses = Uses::default();
+    // A free one has no descriptor (ngx_event_process_init, ngx_close_connection).
+    for connection in all.iter().filter(|connection| connection.fd != -1) {
+        // SAFETY: a connection's events are allocated with it.
+        let accepts = unsafe { connection.read.as_ref() }.is_some_and(|read| read.accept() != 0);
+        let place = match () {
+            () if accepts => &mut uses.listening,
+            // Where it was accepted (ngx_event_accept).
+            () if !connection.listening.is_null() => &mut uses.clients,
+            () => &mut uses.others,
+        };
+        *place = place.saturating_add(1);
+    }
+    Some(uses)
+}
+
+/// `worker_rlimit_nofile`, if it is set.
+pub(crate) fn worker_rlimit_nofile() -> Option<u64> {
+    // SAFETY: as in `connections`; every cycle has the core module's configuration
+    // (ngx_init_cycle), which is of this type.
+    let configured = unsafe {
+        let conf = *(*ngx_cycle).conf_ctx.add(ngx_core_module.index);
+        (*conf.cast::<ngx_core_conf_t>()).rlimit_nofile
+    };
+    // NGX_CONF_UNSET is -1.
+    u64::try_from(configured).ok()
 }
 
 /// nginx's own clock: milliseconds from an arbitrary start, renewed once per turn of the event loop.

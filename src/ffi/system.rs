@@ -13,6 +13,11 @@ const FD_DIRECTORY: &core::ffi::CStr = c"/proc/self/fd";
 
 /// The soft `RLIMIT_NOFILE`, which `worker_rlimit_nofile` sets; `None` when unlimited.
 pub(crate) fn open_file_limit() -> Option<u64> {
+    file_limits()?.0
+}
+
+/// The soft and the hard `RLIMIT_NOFILE`; `None` for one that is unlimited.
+pub(crate) fn file_limits() -> Option<(Option<u64>, Option<u64>)> {
     let mut limit = MaybeUninit::<libc::rlimit>::uninit();
     // SAFETY: getrlimit fills the structure when it returns 0.
     let limit = unsafe {
@@ -21,7 +26,8 @@ pub(crate) fn open_file_limit() -> Option<u64> {
         }
         limit.assume_init()
     };
-    (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
+    let finite = |value: libc::rlim_t| (value != libc::RLIM_INFINITY).then_some(value);
+    Some((finite(limit.rlim_cur), finite(limit.rlim_max)))
 }
 
 /// How many descriptors this process has open, without opening one.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use nginx_test::backend::{Dead, http};
+use nginx_test::backend::{Backlog, Dead, http};
 use nginx_test::sandbox::netns::isolated;
 use nginx_test::{Backend, Client, Gate, Nginx, Running, Seen, Step, env, wait};
 
@@ -63,17 +63,21 @@ fn headroom(seen: &Seen) -> [u64; 4] {
 
 /// A worker of which every descriptor is in use, most of them by these idle clients.
 fn without_descriptors(backend: &Backend) -> (Running, Vec<Client>) {
+    use_up(limited(backend).main(&format!("worker_rlimit_nofile {FILES};")))
+}
+
+fn limited(backend: &Backend) -> Nginx {
     let nginx = Nginx::http(
         "upstream backend { server %server%; }
          server { listen %listen%; client_body_buffer_size 1k; lingering_close off;
              location / { proxy_pass http://backend; }
              location /served { return 200; } }",
     );
-    let nginx = nginx
-        .set("server", backend)
-        .main(&format!("worker_rlimit_nofile {FILES};"))
-        .allow_alert("socket() failed (24: Too many open files)")
-        .start();
+    nginx.set("server", backend).allow_alert("socket() failed (24: Too many open files)")
+}
+
+fn use_up(nginx: Nginx) -> (Running, Vec<Client>) {
+    let nginx = nginx.start();
     let mut clients = Vec::new();
     while !no_descriptor_is_left(&nginx) {
         let mut client = nginx.connect();
@@ -108,13 +112,36 @@ fn fd_exhausted() {
     let [fd_free, fd_limit, conn_free, conn_limit] = headroom(&seen);
     assert_eq!((fd_free, fd_limit, conn_limit), (0, FILES, 128));
     assert_eq!(conn_free, 128 - IDLE - clients.len() as u64);
-    let advice = &seen.diagnosis().advice;
-    assert!(advice.contains("worker_rlimit_nofile=40"), "{advice}");
+    let diagnosis = seen.diagnosis();
+    let advice = &diagnosis.advice;
+    assert!(advice.contains("(worker_rlimit_nofile=40); raise it"), "{advice}");
+    let figure = |name| diagnosis.attempt().evidence(name);
+    assert_eq!((figure("fd_limit"), figure("fd_limit_hard")), (&FILES.into(), &FILES.into()));
+    assert_eq!(*figure("fd_limit_set_by"), "worker_rlimit_nofile");
+    assert_eq!(*figure("worker_connections"), 128);
 
     // nginx closes the client's connection after a 500: one descriptor to spare, and it works.
     assert!(clients[0].read_to_end().is_empty());
     wait::until("a descriptor", || (!no_descriptor_is_left(&nginx)).then_some(()));
     assert_eq!(clients[1].get("/").text(), "x");
+}
+
+/// nginx.conf says nothing, so the limit is what nginx was started with.
+#[test]
+fn fd_exhausted_by_the_limit_of_the_system() {
+    if !nginx_can_limit_files() {
+        return;
+    }
+    let backend = Backend::ok("x");
+    let limit = format!("--nofile={FILES}:1000");
+    let (nginx, mut clients) = use_up(limited(&backend).prefix(&["prlimit", &limit]));
+    let seen = Seen { reply: clients[0].get("/"), line: nginx.logged() };
+    let diagnosis = seen.diagnosis();
+    assert_eq!(diagnosis.cause, "fd_exhausted");
+    let figure = |name| diagnosis.attempt().evidence(name);
+    assert_eq!((figure("fd_limit"), figure("fd_limit_hard")), (&FILES.into(), &1000.into()));
+    assert_eq!(*figure("fd_limit_set_by"), "RLIMIT_NOFILE");
+    assert!(diagnosis.advice.contains("set worker_rlimit_nofile above"), "{}", diagnosis.advice);
 }
 
 /// The first thing that nginx lacks a descriptor for is the file that keeps the request body.
@@ -158,8 +185,13 @@ fn worker_connections_exhausted() {
     ended(&seen, 500, "failed", &[expected]);
     let [_, _, conn_free, conn_limit] = headroom(&seen);
     assert_eq!((conn_free, conn_limit), (0, LIMIT.into()));
-    let advice = &seen.diagnosis().advice;
-    assert!(advice.contains("worker_connections=16"), "{advice}");
+    let diagnosis = seen.diagnosis();
+    let said = "(worker_connections=16): 7 from clients, 7 to upstreams and others, 2 to listen";
+    assert!(diagnosis.advice.contains(said), "{}", diagnosis.advice);
+    let figure = |name| diagnosis.attempt().evidence(name);
+    let uses = ["client_connections", "listening_sockets", "other_connections"].map(figure);
+    assert_eq!(uses, [7, 2, 7]);
+    assert_eq!((figure("worker_connections"), figure("idle_connections")), (&16.into(), &0.into()));
     gate.open();
     for mut client in waiting {
         assert_eq!(client.read("GET").text(), "late");
@@ -189,11 +221,33 @@ fn ephemeral_ports_exhausted() {
             format!("connect() to {backend} failed (99: Cannot assign requested address)");
         let expected = Failure { errno: "EADDRNOTAVAIL", message: &message, ..failure };
         ended(&seen, 502, "failed", &[expected]);
-        let advice = &seen.diagnosis().advice;
-        assert!(advice.contains("ip_local_port_range"), "{advice}");
+        let diagnosis = seen.diagnosis();
+        let said = format!("no local port is left for {backend}: there are 1 (61000 to 61000)");
+        assert!(diagnosis.advice.starts_with(&said), "{}", diagnosis.advice);
+        assert!(diagnosis.advice.contains("ip_local_port_range"), "{}", diagnosis.advice);
+        let figure = |name| diagnosis.attempt().evidence(name);
+        let range = ["port_first", "port_last", "ports"].map(figure);
+        assert_eq!(range, [61000, 61000, 1]);
+        assert!(figure("tcp_in_use").as_u64() > Some(2) && figure("tcp_time_wait").is_u64());
         gate.open();
         assert_eq!(waiting[0].read("GET").text(), "late");
     });
+}
+
+/// A connection that times out, and how many the firewall tracks where one does.
+#[test]
+fn tracked_connections_are_counted() {
+    let backlog = Backlog::full();
+    let conf = "proxy_pass http://%server%; proxy_connect_timeout 100ms;";
+    let seen = Nginx::location(conf).set("server", &backlog).start().fetch("/");
+    assert_eq!(seen.diagnosis().cause, "connection_timeout");
+    let diagnosis = seen.diagnosis();
+    let figure = |name| diagnosis.attempt().evidence(name);
+    let max = fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_max").ok();
+    let max: Option<u64> = max.map(|text| text.trim().parse().unwrap());
+    assert_eq!(figure("conntrack_max").as_u64(), max);
+    assert_eq!(figure("conntrack_count").is_u64(), max.is_some());
+    assert_eq!(*figure("directive"), "proxy_connect_timeout");
 }
 
 /// Each figure follows what is in use, to within the connections of the request itself.
