@@ -1,7 +1,9 @@
 //! Worlds in which things go wrong that loopback and root never see. All of it needs root.
 
+pub mod acl;
 pub mod disk;
 pub mod landlock;
+pub mod mounts;
 mod netlink;
 pub mod netns;
 
