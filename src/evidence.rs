@@ -6,11 +6,14 @@
 //! address, cause and second, so that a storm of failures causes no storm of system calls; nothing
 //! here waits.
 
+mod container;
 mod exhaustion;
 pub(crate) mod history;
 mod listen;
 mod peers;
 mod proc;
+mod security;
+mod unix;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -69,12 +72,21 @@ fn sources(cause: Cause) -> &'static [Source] {
         Cause::WorkerConnectionsExhausted => &[exhaustion::connections],
         Cause::NoLivePeers | Cause::PeersAtLimit => &[peers::look],
         Cause::ConnectionTimeout => &[listen::look, exhaustion::conntrack],
-        Cause::ConnectionRefused
-        | Cause::ConnectionReset
-        | Cause::ResetBeforeHeader
-        | Cause::ClosedBeforeHeader => &[listen::look],
+        Cause::ConnectionRefused => &[refused],
+        Cause::ConnectionReset | Cause::ResetBeforeHeader | Cause::ClosedBeforeHeader => {
+            &[listen::look]
+        }
+        Cause::ConnectionDenied => &[security::tcp],
+        Cause::UnixSocketMissing => &[unix::missing],
+        Cause::UnixSocketRefused => &[unix::refused],
+        Cause::UnixSocketDenied => &[unix::denied],
         _ => &[],
     }
+}
+
+/// Who listens, and whether it is a container's loopback where nobody does.
+fn refused(scene: &Scene<'_>) -> Option<Evidence> {
+    listen::look(scene).map(|found| container::explain(scene, found))
 }
 
 thread_local! {

@@ -5,12 +5,15 @@
 
 use crate::Hint;
 
+pub mod container;
 pub mod exhaustion;
 pub mod history;
 mod kernel;
 pub mod listen;
 pub mod peers;
+pub mod security;
 pub mod sizes;
+pub mod socket_path;
 
 /// What one look has found. Taken once per address, cause and second, and shared by the attempts
 /// that fail meanwhile.

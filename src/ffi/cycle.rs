@@ -1,5 +1,7 @@
 //! The worker's own figures, and its log.
 
+use core::ffi::CStr;
+
 use diagnosis::evidence::exhaustion::Uses;
 use nginx_sys::{ngx_core_conf_t, ngx_core_module, ngx_cycle, ngx_log_error_core, ngx_uint_t};
 
@@ -54,14 +56,22 @@ pub(crate) fn connection_uses() -> Option<Uses> {
 
 /// `worker_rlimit_nofile`, if it is set.
 pub(crate) fn worker_rlimit_nofile() -> Option<u64> {
-    // SAFETY: as in `connections`; every cycle has the core module's configuration
-    // (ngx_init_cycle), which is of this type.
-    let configured = unsafe {
-        let conf = *(*ngx_cycle).conf_ctx.add(ngx_core_module.index);
-        (*conf.cast::<ngx_core_conf_t>()).rlimit_nofile
-    };
     // NGX_CONF_UNSET is -1.
-    u64::try_from(configured).ok()
+    u64::try_from(core_conf().rlimit_nofile).ok()
+}
+
+/// The user that the configuration has workers run as, by name.
+pub(crate) fn worker_user() -> Option<&'static CStr> {
+    let name = core_conf().username;
+    // SAFETY: NULL or a C string in the configuration's memory (ngx_set_user,
+    // ngx_core_module_init_conf), which outlives the callback that this is asked in.
+    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) })
+}
+
+fn core_conf() -> &'static ngx_core_conf_t {
+    // SAFETY: as in `connections`; every cycle has the core module's configuration
+    // (ngx_init_cycle), which is of this type, and a plain number tells where.
+    unsafe { &*(*(*ngx_cycle).conf_ctx.add(ngx_core_module.index)).cast::<ngx_core_conf_t>() }
 }
 
 /// nginx's own clock: milliseconds from an arbitrary start, renewed once per turn of the event loop.

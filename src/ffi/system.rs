@@ -66,6 +66,38 @@ pub(crate) fn release() {
     }
 }
 
+/// Effective user and group, and the other groups.
+pub(crate) fn user() -> (u32, u32, Vec<u32>) {
+    /// More groups than a system's user has.
+    const MAX_GROUPS: usize = 64;
+    let mut groups = vec![0; MAX_GROUPS];
+    // SAFETY: getgroups writes no more than it is told; nothing is written when it returns -1.
+    let count = unsafe { libc::getgroups(MAX_GROUPS as libc::c_int, groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    // SAFETY: both always succeed.
+    unsafe { (libc::geteuid(), libc::getegid(), groups) }
+}
+
+/// What access(2) may be asked.
+#[derive(Clone, Copy)]
+pub(crate) enum Access {
+    /// To enter a directory.
+    Search,
+    /// To write, or to connect to a socket.
+    Write,
+}
+
+/// Whether the kernel lets this worker; a worker's real user is its effective one
+/// (ngx_worker_process_init).
+pub(crate) fn may(access: Access, path: &core::ffi::CStr) -> bool {
+    let mode = match access {
+        Access::Search => libc::X_OK,
+        Access::Write => libc::W_OK,
+    };
+    // SAFETY: the path is a C string.
+    unsafe { libc::access(path.as_ptr(), mode) == 0 }
+}
+
 /// Counts the entries of the directory that [`prepare`] opened.
 fn counted_by_reading() -> Option<u64> {
     let directory = DIRECTORY.get();

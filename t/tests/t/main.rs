@@ -18,6 +18,7 @@ mod connect;
 mod docs;
 mod docs_conf;
 mod error_logs;
+mod evidence_access;
 mod evidence_listen;
 mod evidence_peers;
 mod exhaustion;

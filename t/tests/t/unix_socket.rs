@@ -59,14 +59,15 @@ fn unix_socket_refused() {
 #[test]
 fn unix_socket_refused_by_a_regular_file() {
     let dead = Dead::regular_file();
-    let advice = format!("nobody listens on {dead}");
+    let advice = format!("{dead} is a regular file and not a socket");
     through_every_pass(&dead, "unix_socket_refused", "ECONNREFUSED", &advice);
 }
 
 #[test]
 fn unix_socket_denied() {
     let dead = Dead::forbidden_socket();
-    let advice = format!("nginx's user may not use {dead}");
+    let path = dead.address().trim_start_matches("unix:");
+    let advice = format!("may not write to {path} (mode 0000, owner 0, group 0)");
     through_every_pass(&dead, "unix_socket_denied", "EACCES", &advice);
 }
 
