@@ -69,10 +69,10 @@ pub(crate) fn release() {
 /// Effective user and group, and the other groups.
 pub(crate) fn user() -> (u32, u32, Vec<u32>) {
     /// More groups than a system's user has.
-    const MAX_GROUPS: usize = 64;
-    let mut groups = vec![0; MAX_GROUPS];
+    const MAX_GROUPS: u8 = 64;
+    let mut groups = vec![0; MAX_GROUPS.into()];
     // SAFETY: getgroups writes no more than it is told; nothing is written when it returns -1.
-    let count = unsafe { libc::getgroups(MAX_GROUPS as libc::c_int, groups.as_mut_ptr()) };
+    let count = unsafe { libc::getgroups(MAX_GROUPS.into(), groups.as_mut_ptr()) };
     groups.truncate(usize::try_from(count).unwrap_or(0));
     // SAFETY: both always succeed.
     unsafe { (libc::geteuid(), libc::getegid(), groups) }

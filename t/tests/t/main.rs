@@ -19,6 +19,7 @@ mod docs;
 mod docs_conf;
 mod error_logs;
 mod evidence_access;
+mod evidence_container;
 mod evidence_listen;
 mod evidence_peers;
 mod exhaustion;
