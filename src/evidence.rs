@@ -10,6 +10,7 @@ mod container;
 mod exhaustion;
 pub(crate) mod history;
 mod listen;
+pub(crate) mod memory;
 mod peers;
 mod proc;
 mod security;
@@ -18,7 +19,7 @@ mod unix;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use diagnosis::evidence::sizes;
+use diagnosis::evidence::{connection, sizes};
 use diagnosis::{Attempt, Cause, Evidence, Observation};
 
 use crate::ffi::{Upstream, cycle};
@@ -47,7 +48,10 @@ pub(crate) fn look(scene: &Scene<'_>) -> Option<(Rc<Evidence>, u64)> {
 
 /// What the attempt itself shows: figures of its own, which cost nothing.
 fn own(scene: &Scene<'_>) -> Option<Evidence> {
-    sizes::find(scene.attempt, scene.observation.buffer_size)
+    let (attempt, observation) = (scene.attempt, scene.observation);
+    sizes::find(attempt, observation.buffer_size).or_else(|| {
+        connection::find(attempt, observation.bytes_sent, scene.upstream.connection_use())
+    })
 }
 
 /// What a look around shows, or has shown less than a second ago.
@@ -72,10 +76,12 @@ fn sources(cause: Cause) -> &'static [Source] {
         Cause::WorkerConnectionsExhausted => &[exhaustion::connections],
         Cause::NoLivePeers | Cause::PeersAtLimit => &[peers::look],
         Cause::ConnectionTimeout => &[listen::look, exhaustion::conntrack],
-        Cause::ConnectionRefused => &[refused],
-        Cause::ConnectionReset | Cause::ResetBeforeHeader | Cause::ClosedBeforeHeader => {
-            &[listen::look]
+        Cause::ConnectionRefused => &[refused, history::look],
+        Cause::ConnectionReset => &[listen::look],
+        Cause::ResetBeforeHeader | Cause::ClosedBeforeHeader => {
+            &[memory::look, history::look, listen::look]
         }
+        Cause::KeepaliveStale => &[memory::look],
         Cause::ConnectionDenied => &[security::tcp],
         Cause::UnixSocketMissing => &[unix::missing],
         Cause::UnixSocketRefused => &[unix::refused],

@@ -5,11 +5,13 @@
 
 use crate::Hint;
 
+pub mod connection;
 pub mod container;
 pub mod exhaustion;
 pub mod history;
 mod kernel;
 pub mod listen;
+pub mod memory;
 pub mod peers;
 pub mod security;
 pub mod sizes;

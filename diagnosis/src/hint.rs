@@ -13,7 +13,7 @@ pub enum Hint {
     ListenerPresent,
     /// The listening socket's accept queue is at its limit.
     AcceptQueueFull,
-    /// The kernel has killed a process for its memory a short while ago.
+    /// The kernel has killed a process for its memory since this worker last looked.
     OomKillSeen,
     /// SELinux is enforcing and its switch for this connection is off.
     SelinuxDeniesConnect,

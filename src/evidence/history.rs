@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 
+use diagnosis::evidence::connection;
 use diagnosis::evidence::history::History;
-use diagnosis::{Attempt, Cause};
+use diagnosis::{Attempt, Cause, Evidence};
 
+use super::Scene;
 use crate::ffi::cycle;
 
 thread_local! {
@@ -25,4 +27,11 @@ pub(crate) fn note(attempt: &Attempt) {
 pub(super) fn last(address: &[u8]) -> Option<(Cause, u64)> {
     let now = cycle::now_ms();
     HISTORY.with_borrow(|history| history.last(address, now))
+}
+
+/// Whether the port accepts and refuses in turns.
+pub(super) fn look(scene: &Scene<'_>) -> Option<Evidence> {
+    let (address, now) = (scene.attempt.address(), cycle::now_ms());
+    let ms = HISTORY.with_borrow(|history| history.turned(address, now))?;
+    Some(connection::turned(address, ms))
 }

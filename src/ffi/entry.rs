@@ -15,6 +15,7 @@ use nginx_sys::{NGX_HTTP_VAR_NOCACHEABLE, ngx_http_core_module, ngx_http_module,
 use super::request::{Finalizer, Request};
 use super::{guard, log, pool, system, tables, text};
 use crate::conf::{LocConf, MainConf};
+use crate::evidence::memory;
 use crate::variables::{self, VARIABLES};
 use crate::{emit, observe};
 
@@ -370,6 +371,7 @@ pub(super) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_in
     guard::install_hook();
     guard::run(OK, || {
         system::prepare();
+        memory::prepare();
         OK
     })
 }

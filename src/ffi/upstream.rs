@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use std::cell::RefCell;
 
+use diagnosis::evidence::connection::Connection;
 use diagnosis::evidence::peers::Peer;
 use diagnosis::{Family, Headroom, Io, Observation, Protocol, Tls};
 use nginx_sys::{
@@ -209,6 +210,19 @@ impl<'r> Upstream<'r> {
         let unchosen = u.peer.sockaddr.is_null() && u.peer.connection.is_null();
         // SAFETY: u->upstream is a configured upstream.
         (unchosen && !u.upstream.is_null()).then(|| unsafe { peers::count(u.upstream) }).flatten()
+    }
+
+    /// How long the connection has been open, and for how many requests.
+    pub(crate) fn connection_use(self) -> Option<Connection> {
+        let connection = self.connection()?;
+        // SAFETY: a plain counter that nginx updates once per turn of the event loop.
+        let now = unsafe { ngx_current_msec };
+        Some(Connection {
+            // Set by ngx_event_connect_peer.
+            age_ms: now.wrapping_sub(connection.start_time) as u64,
+            // Counted by ngx_http_upstream_connect.
+            requests: connection.requests as u64,
+        })
     }
 
     /// The first servers one by one, and how many there are, when none has been chosen.

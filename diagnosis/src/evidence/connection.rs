@@ -1,0 +1,87 @@
+//! The connection that was ended: what went over it, and whether its port accepts and refuses in
+//! turns.
+
+use crate::{Attempt, Cause, Evidence, Hint, printable};
+
+/// A connection, as nginx keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Since it was begun, milliseconds.
+    pub age_ms: u64,
+    /// Requests that it was used for, this one included.
+    pub requests: u64,
+}
+
+/// What went over a connection that was ended instead of used.
+pub fn find(
+    attempt: &Attempt,
+    bytes_sent: u64,
+    connection: Option<Connection>,
+) -> Option<Evidence> {
+    if !is_ended(attempt.verdict.cause) {
+        return None;
+    }
+    let mut facts =
+        vec![("bytes_sent", bytes_sent.into()), ("bytes_received", attempt.bytes_received.into())];
+    if let Some(Connection { age_ms, requests }) = connection.filter(|_| attempt.reused) {
+        facts.extend([
+            ("connection_age_ms", age_ms.into()),
+            ("connection_requests", requests.into()),
+        ]);
+    }
+    Some(Evidence::new(None, facts))
+}
+
+/// The other side ended the connection before its answer was whole.
+const fn is_ended(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::ClosedBeforeHeader
+            | Cause::ResetBeforeHeader
+            | Cause::KeepaliveStale
+            | Cause::SendReset
+    )
+}
+
+/// The port of `address` has accepted, refused and accepted again, or the other way round, and
+/// began to `ms` milliseconds ago.
+pub fn turned(address: &[u8], ms: u64) -> Evidence {
+    let address = printable::plain(address);
+    let (address, seconds) = (String::from_utf8_lossy(&address), ms.div_ceil(1000).max(1));
+    let facts = vec![("port_turned_ms_ago", ms.into())];
+    Evidence::new(Hint::BackendRestarting, facts).advising(format!(
+        "{address} has refused and accepted connections in turns within the last {seconds} s: the \
+         back end is being restarted, or ends again and again; see its log"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attempt::sample;
+
+    #[test]
+    fn what_went_over_it() {
+        let connection = Some(Connection { age_ms: 63_000, requests: 7 });
+        let closed = sample(Cause::ClosedBeforeHeader);
+        let found = find(&closed, 120, connection).unwrap();
+        assert_eq!(found.facts, [("bytes_sent", 120.into()), ("bytes_received", 0.into())]);
+        let stale = Attempt { reused: true, ..sample(Cause::KeepaliveStale) };
+        let found = find(&stale, 120, connection).unwrap();
+        assert_eq!(found.hint, None);
+        assert_eq!(
+            found.facts[2..],
+            [("connection_age_ms", 63_000.into()), ("connection_requests", 7.into())]
+        );
+        assert_eq!(find(&sample(Cause::ConnectionRefused), 0, None), None);
+    }
+
+    #[test]
+    fn a_port_in_turns() {
+        let found = turned(b"10.0.0.7:80", 1500);
+        assert_eq!(found.hint, Some(Hint::BackendRestarting));
+        let said = found.advice.unwrap();
+        assert!(said.starts_with("10.0.0.7:80 has refused and accepted connections in turns"));
+        assert!(said.contains("the last 2 s") && printable::is_plain(said.as_bytes()), "{said}");
+    }
+}
