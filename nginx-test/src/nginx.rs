@@ -10,7 +10,7 @@ use crate::conf::{self, Values};
 use crate::env;
 use crate::process::{Plan, Process};
 use crate::running::Running;
-use crate::sandbox::Landlock;
+use crate::sandbox::{Landlock, seccomp};
 use crate::valgrind;
 
 /// A configuration in the making; `start` or `check` it.
@@ -24,6 +24,7 @@ pub struct Nginx {
     allowed: Vec<String>,
     prefix: Vec<String>,
     landlock: Option<Landlock>,
+    refuse_netlink: bool,
 }
 
 /// What `nginx -t` said.
@@ -88,6 +89,7 @@ impl Nginx {
             allowed: Vec::new(),
             prefix: Vec::new(),
             landlock: None,
+            refuse_netlink: false,
         }
     }
 
@@ -174,6 +176,12 @@ impl Nginx {
         self
     }
 
+    /// Forbids nginx to open netlink sockets.
+    pub fn refuse_netlink(mut self) -> Self {
+        self.refuse_netlink = true;
+        self
+    }
+
     /// `nginx -t` with this configuration.
     pub fn check(mut self) -> Checked {
         let conf = self.write();
@@ -233,6 +241,9 @@ impl Nginx {
         command.arg("-e").arg(self.dir.0.join("error.log"));
         if let Some(landlock) = &self.landlock {
             landlock.apply(&mut command);
+        }
+        if self.refuse_netlink {
+            seccomp::refuse_netlink(&mut command);
         }
         command
     }

@@ -6,6 +6,7 @@ pub mod landlock;
 pub mod mounts;
 mod netlink;
 pub mod netns;
+pub(crate) mod seccomp;
 
 pub use disk::SmallDisk;
 pub use landlock::Landlock;

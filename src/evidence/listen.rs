@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use diagnosis::evidence::listen::netlink::{self, Progress};
 use diagnosis::evidence::listen::procfs::{self, Line};
@@ -29,11 +29,14 @@ pub(super) fn look(scene: &Scene<'_>) -> Option<Evidence> {
     if !is_local(target.ip()) {
         return None;
     }
-    let found = listen::find(cause, target, &listeners(target.port())?);
+    let mut seen = listeners(target.port())?;
     if cause == Cause::ConnectionRefused {
-        return Some(found);
+        if seen.listeners.is_empty() {
+            seen.beside = beside(scene, target);
+        }
+        return Some(listen::find(cause, target, &seen));
     }
-    Some(found.and(overflows().unwrap_or_default()))
+    Some(listen::find(cause, target, &seen).and(overflows().unwrap_or_default()))
 }
 
 /// Whether an address belongs to this machine, as the kernel would route it. What is not known
@@ -48,7 +51,7 @@ fn is_local(ip: IpAddr) -> bool {
 }
 
 fn listeners(port: u16) -> Option<Seen> {
-    let seen = |from| move |listeners| Seen { listeners, from };
+    let seen = |from| move |listeners| Seen { listeners, from, beside: None };
     from_netlink(port)
         .map(seen("sock_diag"))
         .or_else(|| from_procfs(port).map(seen("proc_net_tcp")))
@@ -70,6 +73,22 @@ fn from_netlink(port: u16) -> Option<Vec<Listener>> {
         }
     }
     Some(listeners)
+}
+
+/// Another server of the same upstream block and machine that has a listener.
+fn beside(scene: &Scene<'_>, target: SocketAddr) -> Option<SocketAddr> {
+    let servers = scene.upstream.neighbours();
+    let others = servers.iter().filter_map(|server| listen::target(&server.address));
+    let mut others = others.filter(|other| other.ip() == target.ip() && *other != target);
+    let kernel = Netlink::open(Part::Sockets)?;
+    others.find(|other| has_listener(&kernel, *other).unwrap_or(false))
+}
+
+fn has_listener(kernel: &Netlink, address: SocketAddr) -> Option<bool> {
+    let mut found = Vec::new();
+    kernel.ask(&netlink::lookup_request(address))?;
+    netlink::read_listeners(kernel.receive(&mut [0; 2048])?, &mut found);
+    Some(!found.is_empty())
 }
 
 fn from_procfs(port: u16) -> Option<Vec<Listener>> {

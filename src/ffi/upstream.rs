@@ -233,6 +233,14 @@ impl<'r> Upstream<'r> {
         (unchosen && !u.upstream.is_null()).then(|| unsafe { peers::list(u.upstream) }).flatten()
     }
 
+    /// The first servers of the upstream that is tried, one by one.
+    pub(crate) fn neighbours(self) -> Vec<Peer> {
+        let upstream = self.get().upstream;
+        // SAFETY: as in `write_server`.
+        let listed = (!upstream.is_null()).then(|| unsafe { peers::list(upstream) }).flatten();
+        listed.map_or_else(Vec::new, |(servers, _)| servers)
+    }
+
     /// Whether trailers of the upstream go on to the client.
     #[cfg(nginx1_27_2)]
     pub(crate) fn passes_trailers(self) -> bool {

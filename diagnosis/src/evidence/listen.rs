@@ -41,6 +41,9 @@ pub struct Seen {
     pub listeners: Vec<Listener>,
     /// Which of the kernel's interfaces said so.
     pub from: &'static str,
+    /// Where another server of the same upstream block listens on the address, when this one does
+    /// not.
+    pub beside: Option<SocketAddr>,
 }
 
 impl Queue {
@@ -110,7 +113,10 @@ pub fn find(cause: Cause, target: SocketAddr, seen: &Seen) -> Evidence {
     let connecting = refused || cause == Cause::ConnectionTimeout;
     let closed = cause == Cause::ClosedBeforeHeader;
     match (best, fullest, seen.listeners.first()) {
-        (Fit::No, _, None) => hinted(Hint::NoListener, words::none(cause, target)),
+        (Fit::No, _, None) => match seen.beside {
+            Some(beside) => hinted(Hint::ListenerOtherPort, words::beside(target, beside)),
+            None => hinted(Hint::NoListener, words::none(cause, target)),
+        },
         (Fit::No, _, Some(other)) if connecting => {
             hinted(Hint::ListenerOtherAddress, words::elsewhere(cause, target, other))
         }
@@ -136,6 +142,9 @@ fn facts(seen: &Seen, queue: Option<Queue>) -> Vec<Fact> {
         let named = seen.listeners.iter().take(MAX_NAMED).map(Listener::facts).collect();
         facts.push(("listeners", super::Value::List(named)));
     }
+    if let Some(beside) = seen.beside {
+        facts.push(("listener_beside", address(beside)));
+    }
     if let Some(queue) = queue {
         facts.push(("accept_queue", u64::from(queue.waiting).into()));
         facts.push(("accept_queue_limit", u64::from(queue.limit).into()));
@@ -143,12 +152,18 @@ fn facts(seen: &Seen, queue: Option<Queue>) -> Vec<Fact> {
     facts
 }
 
+fn address(address: SocketAddr) -> super::Value {
+    super::Value::Text(address.to_string().into_bytes())
+}
+
 impl Listener {
     fn facts(&self) -> Vec<Fact> {
-        let address = super::Value::Text(self.address.to_string().into_bytes());
         let ipv6_only = self.ipv6_only.map(|only| ("ipv6_only", only.into()));
         let one_interface = self.one_interface.then_some(("one_interface", true.into()));
-        [Some(("address", address)), ipv6_only, one_interface].into_iter().flatten().collect()
+        [Some(("address", address(self.address))), ipv6_only, one_interface]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

@@ -106,6 +106,66 @@ fn listener_other_address() {
 }
 
 #[test]
+fn listener_other_port() {
+    isolated(|_| {
+        for ip in ["127.0.0.1", "[::1]"] {
+            let _listener = TcpListener::bind(format!("{ip}:3002")).unwrap();
+            // The second one is another machine as far as the block tells.
+            let nginx = Nginx::http(
+                "upstream backend { server %ip%:3000 max_fails=0; server 127.0.0.9:3002 backup;
+                     server %ip%:3001 down; server %ip%:3002 down; }
+                 server { listen %listen%; proxy_next_upstream off;
+                     location / { proxy_pass http://backend; } }",
+            );
+            let seen = nginx.set("ip", &ip).start().fetch("/");
+            let attempt = attempt(&seen, "connection_refused", Some("listener_other_port"));
+            assert_eq!(fact(&attempt, "listener_beside"), format!("\"{ip}:3002\""));
+            let advice = &seen.diagnosis().advice;
+            assert!(advice.contains(&format!("but {ip}:3002 of the same upstream")), "{advice}");
+        }
+    });
+}
+
+/// As under systemd's RestrictAddressFamilies: /proc tells less, and nothing is made up for it.
+#[test]
+fn where_netlink_is_refused() {
+    let fetch = |server: &str| {
+        let nginx = Nginx::http(
+            "upstream backend { server %server%; }
+             server { listen %listen%;
+                 location / { proxy_pass http://backend; proxy_connect_timeout 200ms; } }",
+        );
+        nginx.set("server", server).refuse_netlink().start().fetch("/")
+    };
+    isolated(|network| {
+        let _ethernet = network.silent_ethernet();
+        for server in ["127.0.0.1:3000", "[::1]:3000"] {
+            let attempt = attempt(&fetch(server), "connection_refused", Some("no_listener"));
+            assert_eq!(fact(&attempt, "listeners_from"), "\"proc_net_tcp\"");
+        }
+        // Whether this address is the machine's own is not known then.
+        let seen = fetch("198.51.100.1:3000");
+        assert!(!attempt(&seen, "connection_refused", None).raw.contains_key("evidence"));
+
+        let _elsewhere = TcpListener::bind("198.51.100.1:3001").unwrap();
+        let seen = fetch("127.0.0.1:3001");
+        let seen = attempt(&seen, "connection_refused", Some("listener_other_address"));
+        assert_eq!(fact(&seen, "listeners"), r#"[{"address":"198.51.100.1:3001"}]"#);
+
+        // Nor whether this socket takes IPv4.
+        let _only = listen_v6("[::]:3002", true);
+        let seen = attempt(&fetch("127.0.0.1:3002"), "connection_refused", None);
+        assert_eq!(fact(&seen, "listeners"), r#"[{"address":"[::]:3002"}]"#);
+
+        let backlog = Backlog::full();
+        let server = backlog.to_string();
+        let seen = attempt(&fetch(&server), "connection_timeout", Some("timeout_reached"));
+        assert_eq!(count(&seen, "listeners_on_port"), 1);
+        assert!(count(&seen, "listen_overflows") > 0, "{seen:?}");
+    });
+}
+
+#[test]
 fn ipv6_only_and_dual_stack() {
     isolated(|_| {
         let _only = listen_v6("[::]:3000", true);

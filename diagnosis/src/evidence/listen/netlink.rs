@@ -54,6 +54,28 @@ pub fn listeners_request(ipv6: bool, port: u16) -> Vec<u8> {
     message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, &body)
 }
 
+/// Asks for the socket that a connection from `address`'s machine to `address` would be given to;
+/// found by its hash, without a walk. An established one on the same ports may come instead.
+pub fn lookup_request(address: SocketAddr) -> Vec<u8> {
+    // The port that tcpmux has for itself, and nobody else.
+    const FROM: u16 = 1;
+    let (family, octets) = match address.ip() {
+        IpAddr::V4(ip) => (AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (AF_INET6, ip.octets().to_vec()),
+    };
+    let mut ip = [0; 16];
+    ip.iter_mut().zip(octets).for_each(|(to, from)| *to = from);
+    let mut body = vec![family, IPPROTO_TCP, 0, 0];
+    body.extend((1_u32 << TCP_LISTEN).to_ne_bytes());
+    body.extend(address.port().to_be_bytes());
+    body.extend(FROM.to_be_bytes());
+    body.extend(ip);
+    body.extend(ip);
+    body.extend([0; 4]);
+    body.extend([0xff; 8]);
+    message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, &body)
+}
+
 /// Asks how `ip` is reached.
 pub fn route_request(ip: IpAddr) -> Vec<u8> {
     let (family, octets) = match ip {
@@ -124,7 +146,10 @@ fn next_message(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 /// struct inet_diag_msg: family, state, timer, retransmissions; inet_diag_sockid of 48 bytes;
 /// expiry, receive queue, send queue, user, inode; then attributes.
 fn listener(body: &[u8]) -> Option<Listener> {
-    let family = *body.first()?;
+    let (family, state) = (*body.first()?, *body.get(1)?);
+    if state != TCP_LISTEN {
+        return None;
+    }
     let port = u16::from_be_bytes(array(body, 4)?);
     let ip: IpAddr = match family {
         AF_INET => Ipv4Addr::from(array::<4>(body, 8)?).into(),

@@ -18,7 +18,7 @@ fn queued(waiting: u32, limit: u32) -> Listener {
 }
 
 fn look(cause: Cause, to: &str, listeners: &[Listener]) -> Evidence {
-    let seen = Seen { listeners: listeners.to_vec(), from: "sock_diag" };
+    let seen = Seen { listeners: listeners.to_vec(), from: "sock_diag", beside: None };
     find(cause, target(to.as_bytes()).unwrap(), &seen)
 }
 
@@ -38,6 +38,18 @@ fn nobody_listens() {
     for cause in [Cause::ConnectionTimeout, Cause::ResetBeforeHeader, Cause::ClosedBeforeHeader] {
         assert_eq!(look(cause, "127.0.0.1:3000", &[]).hint, Some(Hint::NoListener));
     }
+}
+
+#[test]
+fn the_server_beside_it_listens() {
+    let beside = Some("127.0.0.1:3001".parse().unwrap());
+    let seen = Seen { listeners: Vec::new(), from: "sock_diag", beside };
+    let found = find(Cause::ConnectionRefused, target(b"127.0.0.1:3000").unwrap(), &seen);
+    assert_eq!(found.hint, Some(Hint::ListenerOtherPort));
+    let advice = "nothing listens on 127.0.0.1:3000, but 127.0.0.1:3001 of the same upstream has";
+    assert!(found.advice.unwrap().starts_with(advice));
+    let fact = ("listener_beside", super::super::Value::Text(b"127.0.0.1:3001".to_vec()));
+    assert!(found.facts.contains(&fact));
 }
 
 #[test]

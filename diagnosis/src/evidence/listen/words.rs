@@ -24,6 +24,14 @@ pub(super) fn none(cause: Cause, target: SocketAddr) -> String {
     }
 }
 
+pub(super) fn beside(target: SocketAddr, beside: SocketAddr) -> String {
+    format!(
+        "nothing listens on {target}, but {beside} of the same upstream has a listener; start the \
+         back end of port {} too, or correct the server line",
+        target.port()
+    )
+}
+
 pub(super) fn elsewhere(cause: Cause, target: SocketAddr, other: &Listener) -> String {
     let failed = if cause == Cause::ConnectionRefused { "refused" } else { "did not answer" };
     let reach = reachable(other.address);

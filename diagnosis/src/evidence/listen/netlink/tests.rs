@@ -64,6 +64,13 @@ mod recorded {
     }
 
     #[test]
+    fn a_connection_is_no_listener() {
+        let mut established = bytes(V4);
+        established[17] = 1;
+        assert_eq!(read_listeners(&established, &mut Vec::new()), Progress::Failed);
+    }
+
+    #[test]
     fn a_refusal_is_no_answer() {
         assert_eq!(read_listeners(&bytes(ERROR), &mut Vec::new()), Progress::Failed);
     }
@@ -88,6 +95,13 @@ mod recorded {
         assert_eq!(request, echoed);
         let request = route_request("8.8.8.8".parse().unwrap());
         assert_eq!(request, bytes(ROUTES[2].0)[20..]);
+        let request = lookup_request("127.0.0.1:3000".parse().unwrap());
+        assert_eq!(request.len(), 72);
+        assert_eq!(request[24..28], [0x0b, 0xb8, 0, 1]);
+        assert_eq!(
+            (&request[28..32], &request[44..48]),
+            (&[127, 0, 0, 1][..], &[127, 0, 0, 1][..])
+        );
         let request = route_request("::1".parse().unwrap());
         assert_eq!((request.len(), request[17]), (48, 128));
     }
