@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use diagnosis::evidence::listen::netlink::{self, Progress};
-use diagnosis::evidence::listen::procfs::{self, Line};
+use diagnosis::evidence::listen::procfs;
 use diagnosis::evidence::listen::{self, Listener, Overflows, Seen};
 use diagnosis::{Cause, Evidence};
 
@@ -17,8 +18,8 @@ use crate::ffi::netlink::{Netlink, Part};
 /// Longer than any datagram of an answer: the kernel fills as much as was last asked for, or a page
 /// or two (netlink_dump).
 const ANSWER_BYTES: usize = 16 << 10;
-/// Of /proc/net/tcp: more listening sockets than that would take too long to read.
-const MAX_LINES: usize = 4096;
+/// Of /proc/net/tcp: more than a thousand listening sockets would take too long to read.
+const MAX_PAGES: usize = 40;
 /// /proc/net/netstat has some 5 kB.
 const MAX_NETSTAT_BYTES: u64 = 32 << 10;
 
@@ -91,7 +92,20 @@ fn has_listener(kernel: &Netlink, address: SocketAddr) -> Option<bool> {
     Some(!found.is_empty())
 }
 
+/// What the kernel prints for everybody. It walks all connections to find that there are no further
+/// listeners, which takes milliseconds where its table of them is large; so another look is taken
+/// only when a thousand times as long has passed.
 fn from_procfs(port: u16) -> Option<Vec<Listener>> {
+    let now = Instant::now();
+    if NOT_BEFORE.get().is_some_and(|then| now < then) {
+        return None;
+    }
+    let listeners = read_tables(port);
+    NOT_BEFORE.set(now.checked_add(now.elapsed().saturating_mul(1000)));
+    listeners
+}
+
+fn read_tables(port: u16) -> Option<Vec<Listener>> {
     let mut listeners = Vec::new();
     read_table(File::open("/proc/self/net/tcp").ok()?, port, &mut listeners)?;
     match File::open("/proc/self/net/tcp6") {
@@ -103,20 +117,20 @@ fn from_procfs(port: u16) -> Option<Vec<Listener>> {
 }
 
 /// Reads the listening sockets, which come first. `None` when not all of them were seen.
-fn read_table(table: File, port: u16, listeners: &mut Vec<Listener>) -> Option<()> {
-    let mut lines = BufReader::new(table).lines();
-    for line in lines.by_ref().take(MAX_LINES) {
-        match procfs::line(&line.ok()?) {
-            Line::Listener(listener) if listener.address.port() == port => listeners.push(listener),
-            Line::Listener(_) | Line::Heading => {}
-            Line::Connection => return Some(()),
-            Line::Unknown => return None,
+fn read_table(mut table: File, port: u16, listeners: &mut Vec<Listener>) -> Option<()> {
+    let mut page = [0; procfs::PAGE];
+    for _ in 0..MAX_PAGES {
+        let read = table.read(&mut page).ok()?;
+        if procfs::page(page.get(..read)?, port, listeners)? {
+            return Some(());
         }
     }
-    lines.next().is_none().then_some(())
+    None
 }
 
 thread_local! {
+    /// When /proc/net/tcp may be read again.
+    static NOT_BEFORE: Cell<Option<Instant>> = const { Cell::new(None) };
     /// What had been counted at the last look, and when that was.
     static BEFORE: Cell<Option<(Overflows, u64)>> = const { Cell::new(None) };
 }

@@ -117,7 +117,7 @@ fn listener_other_port() {
                  server { listen %listen%; proxy_next_upstream off;
                      location / { proxy_pass http://backend; } }",
             );
-            let seen = nginx.set("ip", &ip).start().fetch("/");
+            let seen = nginx.set("ip", ip).start().fetch("/");
             let attempt = attempt(&seen, "connection_refused", Some("listener_other_port"));
             assert_eq!(fact(&attempt, "listener_beside"), format!("\"{ip}:3002\""));
             let advice = &seen.diagnosis().advice;

@@ -20,6 +20,7 @@ mod docs_conf;
 mod error_logs;
 mod evidence_access;
 mod evidence_container;
+mod evidence_cost;
 mod evidence_ended;
 mod evidence_listen;
 mod evidence_peers;

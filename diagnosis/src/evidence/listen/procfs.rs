@@ -7,9 +7,14 @@ use super::{Listener, Overflows};
 /// The state LISTEN in a line of `tcp`.
 const LISTEN: &str = "0A";
 
+/// How much to read at a time: as much as the kernel prints at a time, in whole lines (seq_read_iter).
+pub const PAGE: usize = 4096;
+/// No line is longer, so a page with that much room left is the last.
+const MAX_LINE: usize = 512;
+
 /// One line of `tcp` or `tcp6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+enum Line {
     /// A listening socket.
     Listener(Listener),
     /// The heading.
@@ -20,8 +25,22 @@ pub enum Line {
     Unknown,
 }
 
+/// Adds the listeners on `port` in one page, and tells whether that was the last. `None`
+/// when it is not understood.
+pub fn page(page: &[u8], port: u16, listeners: &mut Vec<Listener>) -> Option<bool> {
+    for text in std::str::from_utf8(page).ok()?.lines() {
+        match line(text) {
+            Line::Listener(listener) if listener.address.port() == port => listeners.push(listener),
+            Line::Listener(_) | Line::Heading => {}
+            Line::Connection => return Some(true),
+            Line::Unknown => return None,
+        }
+    }
+    Some(page.len() < PAGE.saturating_sub(MAX_LINE))
+}
+
 /// Reads one line: number, local address, remote address, state, and much that is not needed.
-pub fn line(line: &str) -> Line {
+fn line(line: &str) -> Line {
     let mut words = line.split_ascii_whitespace();
     match (words.next(), words.next(), words.nth(1)) {
         (Some("sl"), _, _) => Line::Heading,
@@ -104,6 +123,27 @@ mod tests {
         assert_eq!(line(connection), Line::Connection);
         let heading = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
         assert_eq!(line(heading), Line::Heading);
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn pages_end_with_the_last_listener() {
+        let (listener, other) = (format!("{}\n", TCP[0].0), format!("{}\n", TCP[1].0));
+        let connection = "2: 0100007F:0BB8 0100007F:C350 01 00000000:00000000 00:00000000\n";
+        let full = other.repeat(PAGE / other.len());
+        for (text, found, last) in [
+            (listener.clone(), 1, Some(true)),
+            (String::new(), 0, Some(true)),
+            (full.clone(), 0, Some(false)),
+            (format!("{listener}{connection}{listener}"), 1, Some(true)),
+            (format!("{listener}nonsense\n{listener}"), 1, None),
+            (format!("{listener}\u{fffd}"), 1, None),
+        ] {
+            let mut listeners = Vec::new();
+            assert_eq!(page(text.as_bytes(), 3000, &mut listeners), last, "{text}");
+            assert_eq!(listeners.len(), found, "{text}");
+        }
+        assert_eq!(page(b"\xff", 3000, &mut Vec::new()), None);
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! What a look costs a worker on a busy host.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+use nginx_test::Nginx;
+use nginx_test::env::valgrind;
+use nginx_test::sandbox::netns::isolated;
+
+const LISTENERS: u16 = 1_000;
+const CONNECTIONS_EACH: usize = 10;
+const LOOKS: u8 = 200;
+
+/// A thousand listening sockets and ten thousand connections, which nobody accepts.
+struct Busy(#[expect(dead_code, reason = "kept open")] Vec<(TcpListener, Vec<TcpStream>)>);
+
+impl Busy {
+    fn host() -> Self {
+        let one = |port| {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let connect = |_| TcpStream::connect(address).unwrap();
+            (listener, (0..CONNECTIONS_EACH).map(connect).collect())
+        };
+        // Below the ports that connections come from.
+        Self((10_000..10_000 + LISTENERS).map(one).collect())
+    }
+}
+
+/// Processor time of the worker, nanoseconds, for that many refused requests to as many addresses.
+fn refused(evidence: &str, refuse_netlink: bool) -> u64 {
+    let nginx = Nginx::location(
+        "upstream_diagnosis_evidence %evidence%; keepalive_requests 100000;
+         proxy_pass http://127.0.1.$arg_n:3000;",
+    );
+    let nginx = nginx.set("evidence", evidence);
+    let nginx = if refuse_netlink { nginx.refuse_netlink() } else { nginx };
+    let nginx = nginx.start();
+    let mut client = nginx.connect();
+    // Where everything is touched for the first time.
+    assert_eq!(client.get("/?n=255").status, 502);
+    let before = processor_time(nginx.workers()[0]);
+    for number in 1..=LOOKS {
+        let reply = client.get(&format!("/?n={number}"));
+        // /proc is read now and then only.
+        let looked = reply.member().token("hint") == Some("no_listener");
+        assert!(looked == (evidence == "on") || (!looked && refuse_netlink), "{reply}");
+    }
+    let spent = processor_time(nginx.workers()[0]) - before;
+    drop(client);
+    nginx.log(usize::from(LOOKS) + 1);
+    spent
+}
+
+/// The first number of /proc/<pid>/schedstat (proc(5)).
+fn processor_time(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_look_takes_less_than_a_millisecond() {
+    isolated(|_| {
+        raise_file_limit();
+        let _busy = Busy::host();
+        for refuse_netlink in [false, true] {
+            let without = refused("off", refuse_netlink);
+            let look = refused("on", refuse_netlink).saturating_sub(without) / u64::from(LOOKS);
+            eprintln!("netlink refused: {refuse_netlink}, a look: {} us", look / 1_000);
+            let limit = if valgrind() { 20_000_000 } else { 1_000_000 };
+            assert!(look < limit, "{look} ns, netlink refused: {refuse_netlink}");
+        }
+    });
+}
+
+/// The connections have a descriptor each, on one side.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit and setrlimit write and read one rlimit.
+    unsafe {
+        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
+        limit.rlim_cur = limit.rlim_max;
+        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
+    }
+}
