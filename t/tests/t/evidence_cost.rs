@@ -7,6 +7,8 @@ use nginx_test::Nginx;
 use nginx_test::env::valgrind;
 use nginx_test::sandbox::netns::isolated;
 
+use crate::evidence_container::nobody_listens;
+
 const LISTENERS: u16 = 1_000;
 const CONNECTIONS_EACH: usize = 10;
 const LOOKS: u8 = 200;
@@ -43,7 +45,7 @@ fn refused(evidence: &str, refuse_netlink: bool) -> u64 {
     for number in 1..=LOOKS {
         let reply = client.get(&format!("/?n={number}"));
         // /proc is read now and then only.
-        let looked = reply.member().token("hint") == Some("no_listener");
+        let looked = reply.member().token("hint") == Some(nobody_listens());
         assert!(looked == (evidence == "on") || (!looked && refuse_netlink), "{reply}");
     }
     let spent = processor_time(nginx.workers()[0]) - before;

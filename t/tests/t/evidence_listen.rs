@@ -140,7 +140,8 @@ fn where_netlink_is_refused() {
     isolated(|network| {
         let _ethernet = network.silent_ethernet();
         for server in ["127.0.0.1:3000", "[::1]:3000"] {
-            let attempt = attempt(&fetch(server), "connection_refused", Some("no_listener"));
+            let hint = Some(container::nobody_listens());
+            let attempt = attempt(&fetch(server), "connection_refused", hint);
             assert_eq!(fact(&attempt, "listeners_from"), "\"proc_net_tcp\"");
         }
         // Whether this address is the machine's own is not known then.
