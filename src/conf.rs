@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use diagnosis::lint::Configuration;
+
 use crate::ffi::{LogHandler, LogHeads};
 use crate::trust::Trust;
 
@@ -47,6 +49,7 @@ pub(crate) struct LocConf {
     header: Setting<Rc<str>>,
     proxy_status: Setting<Rc<str>>,
     evidence: Setting<()>,
+    lint: Setting<()>,
     trust: Setting<Rc<Trust>>,
     #[cfg(feature = "test-panic")]
     panics_at: Setting<crate::ffi::Point>,
@@ -82,6 +85,11 @@ impl LocConf {
         self.evidence != Setting::Off
     }
 
+    /// `upstream_diagnosis_lint`, on by default; the `http` block's.
+    pub(crate) fn is_linted(&self) -> bool {
+        self.lint != Setting::Off
+    }
+
     /// Who sees the full header; `None` where the default applies.
     pub(crate) fn trust(&self) -> Option<&Trust> {
         self.trust.on().map(AsRef::as_ref)
@@ -95,6 +103,11 @@ impl LocConf {
     /// As [`LocConf::enabled_mut`].
     pub(crate) fn evidence_mut(&mut self) -> &mut Setting<()> {
         &mut self.evidence
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn lint_mut(&mut self) -> &mut Setting<()> {
+        &mut self.lint
     }
 
     /// As [`LocConf::enabled_mut`].
@@ -142,6 +155,8 @@ impl LocConf {
 pub(crate) struct MainConf {
     /// Some block says `upstream_diagnosis on`.
     pub(crate) used: Cell<bool>,
+    /// The directives to look through, from when nginx has read them until it is told.
+    pub(crate) unread: RefCell<Option<Configuration>>,
     /// Every error log that a location may write to.
     pub(crate) log_heads: RefCell<LogHeads>,
     /// Indices of our variables that this configuration uses.

@@ -27,6 +27,15 @@ impl Directive for TakeEvidence {
     }
 }
 
+/// `upstream_diagnosis_lint on | off;`
+pub(crate) struct Lint;
+
+impl Directive for Lint {
+    fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
+        once(block.lint_mut(), flag(conf)?)
+    }
+}
+
 fn flag(conf: &Conf<'_>) -> Result<Setting<()>, SetError> {
     match conf.argument() {
         flag if flag.eq_ignore_ascii_case(b"on") => Ok(Setting::On(())),

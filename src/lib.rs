@@ -10,6 +10,8 @@
 //! 3. [`emit`] — the header filter writes the field for those who may read it.
 //! 4. [`variables`] — the log reads the record.
 //!
+//! And before any request, when nginx has read its configuration, [`lint`] says what is wrong in it.
+//!
 //! Everything that touches nginx's memory is under [`ffi`], the only place with `unsafe`.
 #![deny(unsafe_code)]
 
@@ -19,6 +21,7 @@ mod emit;
 mod evidence;
 mod ffi;
 mod headroom;
+mod lint;
 mod observe;
 mod outcome;
 mod record;

@@ -16,6 +16,7 @@ pub mod field;
 mod hint;
 pub mod json;
 mod limit;
+pub mod lint;
 mod message;
 mod observation;
 mod printable;

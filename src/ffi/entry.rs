@@ -12,12 +12,13 @@ use nginx_sys::{
 };
 use nginx_sys::{NGX_HTTP_VAR_NOCACHEABLE, ngx_http_core_module, ngx_http_module, ngx_str_t};
 
+use super::load::Load;
 use super::request::{Finalizer, Request};
-use super::{guard, log, pool, system, tables, text};
+use super::{guard, log, pool, recorder, system, tables, text};
 use crate::conf::{LocConf, MainConf};
 use crate::evidence::memory;
 use crate::variables::{self, VARIABLES};
-use crate::{emit, observe};
+use crate::{emit, lint, observe};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
@@ -230,6 +231,8 @@ pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
             added.get_handler = Some(self::variable);
             added.data = index;
         }
+        // SAFETY: the argument of this very callback.
+        unsafe { recorder::start(cf) };
         OK
     })
 }
@@ -237,6 +240,7 @@ pub(super) unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int
 /// Installs the header filter, and the phase handlers if some block is on.
 pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
     guard::run(ERROR, || {
+        let seen = recorder::finish();
         // Always: a worker of the previous configuration that is started again gets this chain.
         // SAFETY: nginx reads the configuration in one thread.
         unsafe {
@@ -251,6 +255,12 @@ pub(super) unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_in
         if !ours.used.get() {
             return OK;
         }
+        // SAFETY: the http block's own configuration, of this type.
+        let linted = unsafe {
+            let ctx = (*cf).ctx.cast::<ngx_http_conf_ctx_t>();
+            &*(*(*ctx).loc_conf.add(tables::ctx_index())).cast::<LocConf>()
+        };
+        ours.unread.replace(linted.is_linted().then_some(seen));
         // SAFETY: the arrays of phase handlers exist since ngx_http_init_phases.
         let installed = unsafe {
             let phases = &mut (*core).phases;
@@ -352,7 +362,11 @@ pub(super) unsafe extern "C" fn init_module(cycle: *mut ngx_cycle_t) -> ngx_int_
         if !ours.used.get() {
             return OK;
         }
-        // SAFETY: the logs of this cycle, which nothing writes to yet.
+        if let Some(configuration) = ours.unread.take() {
+            // SAFETY: the argument of this very callback.
+            lint::run(unsafe { Load::new(cycle) }, &configuration);
+        }
+        // SAFETY: the logs of this cycle, which nothing else writes to yet.
         unsafe { ours.log_heads.borrow().raise(cycle) };
         // SAFETY: the core module's table of indexed variables (ngx_http_get_variable_index).
         let indexed = unsafe { (*core_main_conf(ctx)).variables.as_slice::<ngx_http_variable_t>() };

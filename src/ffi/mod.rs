@@ -9,10 +9,12 @@ pub(crate) mod cycle;
 mod entry;
 mod guard;
 mod headers;
+pub(crate) mod load;
 mod log;
 pub(crate) mod netlink;
 mod peers;
 mod pool;
+mod recorder;
 mod request;
 mod state;
 pub(crate) mod system;
@@ -24,6 +26,7 @@ pub(crate) use conf::{CidrList, ComplexValue, Conf, Directive, LogHeads, SetErro
 #[cfg(feature = "test-panic")]
 pub(crate) use guard::Point;
 pub(crate) use headers::Names;
+pub(crate) use nginx_sys::{NGX_LOG_NOTICE as LOG_NOTICE, NGX_LOG_WARN as LOG_WARN};
 pub(crate) use request::{Finalizer, LogHandler, Request, RequestId};
 pub(crate) use state::State;
 pub(crate) use upstream::Upstream;

@@ -14,11 +14,21 @@ use crate::directives;
 /// `http`, `server` and `location`.
 const EVERYWHERE: u32 = NGX_HTTP_MAIN_CONF | NGX_HTTP_SRV_CONF | NGX_HTTP_LOC_CONF;
 
+/// A directive of all blocks.
 const fn directive<D: conf::Directive>(name: &'static CStr, arguments: u32) -> ngx_command_t {
+    command::<D>(name, EVERYWHERE | arguments)
+}
+
+/// A directive of the `http` block only.
+const fn of_http<D: conf::Directive>(name: &'static CStr, arguments: u32) -> ngx_command_t {
+    command::<D>(name, NGX_HTTP_MAIN_CONF | arguments)
+}
+
+const fn command<D: conf::Directive>(name: &'static CStr, type_: u32) -> ngx_command_t {
     ngx_command_t {
         // nginx compares it with strcmp (ngx_conf_handler): the NUL must follow.
         name: text::fixed(name.to_bytes()),
-        type_: (EVERYWHERE | arguments) as ngx_uint_t,
+        type_: type_ as ngx_uint_t,
         set: Some(conf::set::<D>),
         conf: NGX_HTTP_LOC_CONF_OFFSET,
         offset: 0,
@@ -26,7 +36,7 @@ const fn directive<D: conf::Directive>(name: &'static CStr, arguments: u32) -> n
     }
 }
 
-const NUMBER_OF_COMMANDS: usize = if cfg!(feature = "test-panic") { 7 } else { 6 };
+const NUMBER_OF_COMMANDS: usize = if cfg!(feature = "test-panic") { 8 } else { 7 };
 
 static mut COMMANDS: [ngx_command_t; NUMBER_OF_COMMANDS] = [
     directive::<directives::Enable>(c"upstream_diagnosis", NGX_CONF_FLAG),
@@ -34,6 +44,7 @@ static mut COMMANDS: [ngx_command_t; NUMBER_OF_COMMANDS] = [
     directive::<directives::TrustList>(c"upstream_diagnosis_trust", NGX_CONF_1MORE),
     directive::<directives::ProxyStatus>(c"upstream_diagnosis_proxy_status", NGX_CONF_TAKE1),
     directive::<directives::TakeEvidence>(c"upstream_diagnosis_evidence", NGX_CONF_FLAG),
+    of_http::<directives::Lint>(c"upstream_diagnosis_lint", NGX_CONF_FLAG),
     #[cfg(feature = "test-panic")]
     directive::<directives::TestPanic>(c"upstream_diagnosis_test_panic", NGX_CONF_TAKE1),
     ngx_command_t::empty(),

@@ -1,0 +1,43 @@
+//! A host name that is resolved once and never again.
+
+use super::configuration::{Configuration, Directive};
+use super::target::{self, Target};
+use super::{Finding, shown};
+
+/// The `server` lines and the `*_pass` lines whose name nginx resolves when it reads them.
+pub(super) fn find(configuration: &Configuration) -> Vec<Finding> {
+    let servers = configuration.upstreams().flat_map(|upstream| upstream.all(b"server"));
+    let servers = servers.filter(|server| {
+        !server.arguments().iter().any(|word| word == b"resolve" || word.starts_with(b"service="))
+    });
+    let passes = configuration.passes().map(|pass| pass.directive);
+    let passes = passes.filter(|pass| !pass.argument().contains(&b'$'));
+    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut findings = Vec::new();
+    for directive in servers.chain(passes) {
+        let Some(name) = once(configuration, directive) else { continue };
+        if !seen.contains(&name) {
+            seen.push(name);
+            findings.push(finding(directive, name));
+        }
+    }
+    findings
+}
+
+/// The name, if its address may change. Names of this machine do not.
+fn once<'c>(configuration: &'c Configuration, directive: &'c Directive) -> Option<&'c [u8]> {
+    let Target::Name { host, whole } = target::parse(directive.argument()) else { return None };
+    let is_upstream = directive.name() != b"server" && configuration.upstream(host).is_some();
+    let is_local = host.eq_ignore_ascii_case(b"localhost")
+        || host.to_ascii_lowercase().ends_with(b".localhost");
+    (!is_upstream && !is_local).then_some(whole)
+}
+
+fn finding(directive: &Directive, name: &[u8]) -> Finding {
+    let text = format!(
+        "\"{}\" is resolved now and never again: once its address changes, requests fail or reach \
+         a stranger until nginx is reloaded",
+        shown(name)
+    );
+    Finding::notice(text, directive.place())
+}
