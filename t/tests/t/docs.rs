@@ -11,13 +11,14 @@ use crate::expect::PARAMETERS;
 
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-pub(crate) const PAGES: [&str; 8] = [
+pub(crate) const PAGES: [&str; 9] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/causes.md",
     "docs/checklist.md",
+    "docs/evidence.md",
     "docs/lint.md",
     "docs/logging.md",
 ];
@@ -208,6 +209,41 @@ fn every_symbol_in_the_architecture_exists() {
                 .any(|rest| rest.starts_with(['(', '<', ' ', ';']))
         });
         assert!(defined, "{path}::{name}");
+    }
+}
+
+/// The keys that the sources of evidence write, as far as `("key", …)` tells.
+fn keys(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            keys(&path, found);
+        } else if path.file_stem().unwrap() != "tests" {
+            let source = fs::read_to_string(&path).unwrap();
+            let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+            let is_key = |key: &&str| {
+                key.len() > 2 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            };
+            let words = all_between(source, "(\"", "\", ").into_iter().filter(is_key);
+            found.extend(words.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_hint_and_key_of_evidence_is_explained() {
+    let page = read("docs/evidence.md");
+    for hint in diagnosis::Hint::ALL {
+        let row = format!("| `{}` |", hint.token());
+        assert!(page.contains(&row), "{row} in docs/evidence.md");
+    }
+    let mut found = BTreeSet::new();
+    keys(&Path::new(ROOT).join("diagnosis/src/evidence"), &mut found);
+    assert!(found.contains("oom_kills") && found.contains("peers"), "{found:?}");
+    // A verb of a sentence.
+    let others = ["enter"];
+    for key in found.iter().filter(|key| !others.contains(&key.as_str())) {
+        assert!(page.contains(&format!("`{key}`")), "{key} in docs/evidence.md");
     }
 }
 
