@@ -10,7 +10,7 @@ use crate::conf::{self, Values};
 use crate::env;
 use crate::process::{Plan, Process};
 use crate::running::Running;
-use crate::sandbox::{Landlock, seccomp};
+use crate::sandbox::{Landlock, World, seccomp};
 use crate::valgrind;
 
 /// A configuration in the making; `start` or `check` it.
@@ -25,6 +25,7 @@ pub struct Nginx {
     prefix: Vec<String>,
     landlock: Option<Landlock>,
     refuse_netlink: bool,
+    world: Option<World>,
 }
 
 /// What `nginx -t` said.
@@ -90,6 +91,7 @@ impl Nginx {
             prefix: Vec::new(),
             landlock: None,
             refuse_netlink: false,
+            world: None,
         }
     }
 
@@ -170,7 +172,13 @@ impl Nginx {
         self
     }
 
-    /// Forbids nginx to connect to TCP ports.
+    /// Starts nginx in a world of its own.
+    pub fn inside(mut self, world: World) -> Self {
+        self.world = Some(world);
+        self
+    }
+
+    /// Forbids nginx what Landlock can.
     pub fn landlock(mut self, landlock: Landlock) -> Self {
         self.landlock = Some(landlock);
         self
@@ -239,6 +247,9 @@ impl Nginx {
         command.args(&words[1..]).arg("-p").arg(&self.dir.0).arg("-c").arg(conf);
         // Before the configuration is read, errors go where the binary was built to write them.
         command.arg("-e").arg(self.dir.0.join("error.log"));
+        if let Some(world) = self.world {
+            world.apply(&mut command);
+        }
         if let Some(landlock) = &self.landlock {
             landlock.apply(&mut command);
         }

@@ -7,6 +7,8 @@ pub mod mounts;
 mod netlink;
 pub mod netns;
 pub(crate) mod seccomp;
+pub mod world;
 
 pub use disk::SmallDisk;
 pub use landlock::Landlock;
+pub use world::World;
