@@ -3,9 +3,9 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use nginx_test::Nginx;
 use nginx_test::env::valgrind;
 use nginx_test::sandbox::netns::isolated;
+use nginx_test::{Backend, Nginx, Place, Step};
 
 use crate::evidence_container::nobody_listens;
 
@@ -65,14 +65,66 @@ fn a_look_takes_less_than_a_millisecond() {
     isolated(|_| {
         raise_file_limit();
         let _busy = Busy::host();
-        for refuse_netlink in [false, true] {
-            let without = refused("off", refuse_netlink);
-            let look = refused("on", refuse_netlink).saturating_sub(without) / u64::from(LOOKS);
-            eprintln!("netlink refused: {refuse_netlink}, a look: {} us", look / 1_000);
+        let kinds: [(&str, &dyn Fn(&str) -> u64); 4] = [
+            ("refused", &|evidence| refused(evidence, false)),
+            ("refused without netlink", &|evidence| refused(evidence, true)),
+            ("closed", &closed),
+            ("unchosen", &unchosen),
+        ];
+        for (what, fail) in kinds {
+            let look = fail("on").saturating_sub(fail("off")) / u64::from(LOOKS);
+            eprintln!("{what}: a look takes {} us", look / 1_000);
             let limit = if valgrind() { 20_000_000 } else { 1_000_000 };
-            assert!(look < limit, "{look} ns, netlink refused: {refuse_netlink}");
+            assert!(look < limit, "{what}: {look} ns");
         }
     });
+}
+
+/// Closed without an answer: what was killed, what the port did before, and who listens.
+fn closed(evidence: &str) -> u64 {
+    let backend = Backend::at(Place::Ip(Ipv4Addr::UNSPECIFIED));
+    let backend = backend.script([Step::ReadRequest, Step::Close]);
+    let nginx = Nginx::location(
+        "upstream_diagnosis_evidence %evidence%; keepalive_requests 100000;
+         proxy_pass http://127.0.1.$arg_n:%port%;",
+    );
+    let port = backend.address().rsplit(':').next().unwrap();
+    let nginx = nginx.set("evidence", evidence).set("port", port).start();
+    let mut client = nginx.connect();
+    assert_eq!(client.get("/?n=255").status, 502);
+    let before = processor_time(nginx.workers()[0]);
+    for number in 1..=LOOKS {
+        assert_eq!(client.get(&format!("/?n={number}")).member().name, "closed_before_header");
+    }
+    let spent = processor_time(nginx.workers()[0]) - before;
+    drop(client);
+    nginx.log(usize::from(LOOKS) + 1);
+    spent
+}
+
+/// None of a thousand servers can be chosen, in that many upstreams.
+fn unchosen(evidence: &str) -> u64 {
+    let servers: String =
+        (1..=1000).map(|port| format!("server 127.0.0.1:{port} down; ")).collect();
+    let upstreams = (0..=LOOKS).map(|n| format!("upstream u{n} {{ {servers} }} "));
+    let locations = (0..=LOOKS).map(|n| format!("location /{n}/ {{ proxy_pass http://u{n}; }} "));
+    let nginx = Nginx::http(&format!(
+        "{} server {{ listen %listen%; upstream_diagnosis_evidence {evidence};
+             keepalive_requests 100000; {} }}",
+        upstreams.collect::<String>(),
+        locations.collect::<String>(),
+    ));
+    let nginx = nginx.start();
+    let mut client = nginx.connect();
+    assert_eq!(client.get("/0/").status, 502);
+    let before = processor_time(nginx.workers()[0]);
+    for number in 1..=LOOKS {
+        assert_eq!(client.get(&format!("/{number}/")).member().name, "no_live_peers");
+    }
+    let spent = processor_time(nginx.workers()[0]) - before;
+    drop(client);
+    nginx.log(usize::from(LOOKS) + 1);
+    spent
 }
 
 /// The connections have a descriptor each, on one side.
