@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use diagnosis::{Cause, Provoked};
+use diagnosis::{Cause, Hint, Provoked};
 use nginx_test::{Diagnosis, field};
 
 use crate::expect::PARAMETERS;
@@ -126,6 +126,18 @@ fn the_checklist_has_the_causes_of_each_step() {
         let link = format!("(causes.md#{})", cause.token());
         assert!(page.contains(&link), "{link}");
     }
+}
+
+/// In the column of a step, and no other words.
+#[test]
+fn the_checklist_has_every_hint_that_is_given() {
+    let (page, evidence) = (read("docs/checklist.md"), read("docs/evidence.md"));
+    let rows = page.lines().filter(|line| (1..=8).any(|s| line.starts_with(&format!("| {s}. "))));
+    let columns = rows.map(|row| row.split(" | ").nth(2).unwrap());
+    let written: BTreeSet<&str> = columns.flat_map(code_spans).collect();
+    let given = Hint::ALL.iter().map(|hint| hint.token());
+    let given = given.filter(|hint| !evidence.contains(&format!("| `{hint}` | not given yet")));
+    assert_eq!(written, given.collect());
 }
 
 /// Every test of `t/` that runs, as `topic::name`.

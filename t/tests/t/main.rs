@@ -12,6 +12,7 @@
 
 mod body;
 mod cache;
+mod checklist;
 mod client;
 mod config;
 mod connect;
