@@ -65,18 +65,16 @@ fn a_look_takes_less_than_a_millisecond() {
     isolated(|_| {
         raise_file_limit();
         let _busy = Busy::host();
-        let kinds: [(&str, &dyn Fn(&str) -> u64); 4] = [
-            ("refused", &|evidence| refused(evidence, false)),
-            ("refused without netlink", &|evidence| refused(evidence, true)),
-            ("closed", &closed),
-            ("unchosen", &unchosen),
-        ];
-        for (what, fail) in kinds {
+        let measure = |what: &str, fail: &dyn Fn(&str) -> u64| {
             let look = fail("on").saturating_sub(fail("off")) / u64::from(LOOKS);
             eprintln!("{what}: a look takes {} us", look / 1_000);
             let limit = if valgrind() { 20_000_000 } else { 1_000_000 };
             assert!(look < limit, "{what}: {look} ns");
-        }
+        };
+        measure("refused", &|evidence| refused(evidence, false));
+        measure("refused without netlink", &|evidence| refused(evidence, true));
+        measure("closed", &closed);
+        measure("unchosen", &unchosen);
     });
 }
 
