@@ -10,7 +10,7 @@ mod container;
 mod exhaustion;
 pub(crate) mod history;
 mod listen;
-pub(crate) mod memory;
+mod memory;
 mod peers;
 mod proc;
 mod security;
@@ -35,6 +35,12 @@ pub(crate) struct Scene<'a> {
     pub(crate) attempt: &'a Attempt,
     pub(crate) observation: &'a Observation,
     pub(crate) upstream: Upstream<'a>,
+}
+
+/// The first look, when a worker starts, which later ones are held against.
+pub(crate) fn prepare() {
+    memory::prepare();
+    listen::prepare();
 }
 
 /// The evidence on an attempt that has just failed, and its age in milliseconds.

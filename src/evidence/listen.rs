@@ -40,6 +40,13 @@ pub(super) fn look(scene: &Scene<'_>) -> Option<Evidence> {
     Some(listen::find(cause, target, &seen).and(overflows().unwrap_or_default()))
 }
 
+/// Asks once, when a worker starts: the kernel may have to load the module that answers, which takes
+/// longer than a request should wait.
+pub(super) fn prepare() {
+    let _ = from_netlink(1);
+    let _ = overflows();
+}
+
 /// Whether an address belongs to this machine, as the kernel would route it. What is not known
 /// counts as another machine's.
 fn is_local(ip: IpAddr) -> bool {
@@ -60,6 +67,9 @@ fn listeners(port: u16) -> Option<Seen> {
 
 /// Both families, as a socket of IPv6 may take connections of IPv4.
 fn from_netlink(port: u16) -> Option<Vec<Listener>> {
+    if MISSING.get() {
+        return None;
+    }
     let kernel = Netlink::open(Part::Sockets)?;
     let mut answer = vec![0; ANSWER_BYTES];
     let mut listeners = Vec::new();
@@ -69,6 +79,10 @@ fn from_netlink(port: u16) -> Option<Vec<Listener>> {
             match netlink::read_listeners(kernel.receive(&mut answer)?, &mut listeners) {
                 Progress::More => {}
                 Progress::Done => break,
+                Progress::Missing => {
+                    MISSING.set(true);
+                    return None;
+                }
                 Progress::Failed => return None,
             }
         }
@@ -129,6 +143,8 @@ fn read_table(mut table: File, port: u16, listeners: &mut Vec<Listener>) -> Opti
 }
 
 thread_local! {
+    /// The kernel has no sock_diag: each question would make it look for the module again.
+    static MISSING: Cell<bool> = const { Cell::new(false) };
     /// When /proc/net/tcp may be read again.
     static NOT_BEFORE: Cell<Option<Instant>> = const { Cell::new(None) };
     /// What had been counted at the last look, and when that was.

@@ -16,9 +16,8 @@ use super::load::Load;
 use super::request::{Finalizer, Request};
 use super::{guard, log, pool, recorder, system, tables, text};
 use crate::conf::{LocConf, MainConf};
-use crate::evidence::memory;
 use crate::variables::{self, VARIABLES};
-use crate::{emit, lint, observe};
+use crate::{emit, evidence, lint, observe};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
@@ -381,13 +380,29 @@ fn our_index(variable: &ngx_http_variable_t) -> Option<usize> {
     name.starts_with(variables::PREFIX.as_bytes()).then_some(variable.index)
 }
 
-pub(super) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
+pub(super) unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard::install_hook();
     guard::run(OK, || {
         system::prepare();
-        memory::prepare();
+        // SAFETY: nginx passes the cycle that the worker will serve (ngx_worker_process_init).
+        if unsafe { is_used(cycle) } {
+            evidence::prepare();
+        }
         OK
     })
+}
+
+/// Whether the module is on anywhere.
+///
+/// # Safety
+/// The configuration of `cycle` must have been read.
+unsafe fn is_used(cycle: *mut ngx_cycle_t) -> bool {
+    // SAFETY: there is a slot for each module; http's is its block's context, or NULL
+    // (ngx_http_cycle_get_module_main_conf).
+    let ctx =
+        unsafe { *(*cycle).conf_ctx.add(ngx_http_module.index) }.cast::<ngx_http_conf_ctx_t>();
+    // SAFETY: as above.
+    !ctx.is_null() && unsafe { main_conf::<MainConf>(ctx, tables::ctx_index()) }.used.get()
 }
 
 pub(super) unsafe extern "C" fn exit_process(_cycle: *mut ngx_cycle_t) {

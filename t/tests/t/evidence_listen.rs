@@ -230,7 +230,7 @@ fn accept_queue_full() {
 }
 
 #[test]
-fn overflows_rise_between_two_looks() {
+fn overflows_rise_from_look_to_look() {
     isolated(|_| {
         let backlog = Backlog::full();
         let nginx = Nginx::http(
@@ -242,7 +242,8 @@ fn overflows_rise_between_two_looks() {
         let nginx = nginx.set("backlog", &backlog).set("other", &other).start();
         let first = nginx.fetch("/");
         let first = attempt(&first, "connection_timeout", Some("accept_queue_full"));
-        assert_eq!(fact(&first, "listen_overflows_rose"), "null");
+        // Since the worker started.
+        assert!(count(&first, "listen_overflows_rose") > 0, "{first:?}");
         let mut client = TcpStream::connect(nginx.address("listen_2")).unwrap();
         std::io::Write::write_all(&mut client, b"GET / HTTP/1.0\r\n\r\n").unwrap();
         client.read_to_end(&mut Vec::new()).unwrap();

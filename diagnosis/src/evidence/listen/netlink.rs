@@ -36,6 +36,8 @@ pub enum Progress {
     More,
     /// That was all.
     Done,
+    /// The kernel has no such list, and no module with it that could be loaded.
+    Missing,
     /// The kernel refused, or this is no answer.
     Failed,
 }
@@ -117,7 +119,8 @@ pub fn read_listeners(datagram: &[u8], listeners: &mut Vec<Listener>) -> Progres
                 Some(listener) => listeners.push(listener),
                 None => return Progress::Failed,
             },
-            // An error, or something that was not asked for.
+            NLMSG_ERROR if is_missing(body) => return Progress::Missing,
+            // Another error, or something that was not asked for.
             _ => return Progress::Failed,
         }
         rest = after;
@@ -133,6 +136,11 @@ pub fn read_is_local(datagram: &[u8]) -> Option<bool> {
         (RTM_NEWROUTE, body, _) => Some(*body.get(7)? == RTN_LOCAL),
         (NLMSG_ERROR | _, _, _) => None,
     }
+}
+
+/// Whether a struct nlmsgerr, which begins with a negative errno, has ENOENT.
+fn is_missing(error: &[u8]) -> bool {
+    array(error, 0).map(i32::from_ne_bytes) == Some(-2)
 }
 
 /// The first message of a datagram: its type, its body, and what follows it.

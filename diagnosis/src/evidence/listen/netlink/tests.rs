@@ -72,7 +72,10 @@ mod recorded {
 
     #[test]
     fn a_refusal_is_no_answer() {
-        assert_eq!(read_listeners(&bytes(ERROR), &mut Vec::new()), Progress::Failed);
+        assert_eq!(read_listeners(&bytes(ERROR), &mut Vec::new()), Progress::Missing);
+        let mut denied = bytes(ERROR);
+        denied[16..20].copy_from_slice(&(-13_i32).to_ne_bytes());
+        assert_eq!(read_listeners(&denied, &mut Vec::new()), Progress::Failed);
     }
 
     #[test]
