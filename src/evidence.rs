@@ -6,10 +6,10 @@
 //! address, cause and second, so that a storm of failures causes no storm of system calls; nothing
 //! here waits.
 
-mod container;
+pub(crate) mod container;
 mod exhaustion;
 pub(crate) mod history;
-mod listen;
+pub(crate) mod listen;
 mod memory;
 mod peers;
 mod proc;

@@ -3,12 +3,14 @@
 
 use std::ffi::CString;
 use std::fs::{self, Metadata};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use diagnosis::lint::{self, Barrier, Configuration, Finding, Level, Surroundings};
+use diagnosis::lint::{self, Barrier, Configuration, Finding, Level, Look, Surroundings};
 
+use crate::evidence::{container, listen};
 use crate::ffi::load::{KEEPS_BY_DEFAULT, Load, Worker, has_access_list};
 use crate::ffi::{LOG_NOTICE, LOG_WARN, system};
 
@@ -26,11 +28,26 @@ pub(crate) fn run(load: Load, configuration: &Configuration) {
         file_limit: load.worker_file_limit().or_else(system::open_file_limit),
         own_files: load.listeners().saturating_add(OTHER_FILES),
         errors_hidden: load.hides_errors(),
+        in_container: container::seen().is_some(),
     };
-    let worker = load.worker();
-    let reach = |path: &[u8]| worker.as_ref().and_then(|worker| barrier(worker, path));
-    for finding in lint::find(configuration, &around, &reach) {
+    let machine = Machine { worker: load.worker() };
+    for finding in lint::find(configuration, &around, &machine) {
         tell(load, &finding);
+    }
+}
+
+/// This machine, as the workers will see it.
+struct Machine {
+    worker: Option<Worker>,
+}
+
+impl Look for Machine {
+    fn barrier(&self, path: &[u8]) -> Option<Barrier> {
+        self.worker.as_ref().and_then(|worker| barrier(worker, path))
+    }
+
+    fn listens(&self, address: SocketAddr) -> bool {
+        listen::listens(address).unwrap_or(true)
     }
 }
 

@@ -7,6 +7,7 @@
 mod buffers;
 mod configuration;
 mod connections;
+mod container;
 mod error_log;
 mod keepalive;
 mod names;
@@ -19,6 +20,8 @@ mod variables;
 
 pub use configuration::{Configuration, Directive, Place, is_recorded};
 pub use unix::Barrier;
+
+use std::net::SocketAddr;
 
 use crate::printable;
 
@@ -68,20 +71,23 @@ pub struct Surroundings {
     pub own_files: u64,
     /// The main `error_log` drops what is not worse than level error.
     pub errors_hidden: bool,
+    /// nginx runs in a container with a network of its own.
+    pub in_container: bool,
 }
 
-/// What keeps the worker's user from a unix socket, if anything is known to.
-pub type Reach<'a> = &'a dyn Fn(&[u8]) -> Option<Barrier>;
+/// A look at the machine.
+pub trait Look {
+    /// What keeps the workers' user from a unix socket, if anything is known to.
+    fn barrier(&self, path: &[u8]) -> Option<Barrier>;
+    /// Whether somebody listens on an address of this machine, or nobody knows.
+    fn listens(&self, address: SocketAddr) -> bool;
+}
 
 /// All that can be said about a configuration.
-pub fn find(
-    configuration: &Configuration,
-    around: &Surroundings,
-    reach: Reach<'_>,
-) -> Vec<Finding> {
+pub fn find(configuration: &Configuration, around: &Surroundings, look: &dyn Look) -> Vec<Finding> {
     let rules = [
         variables::find(configuration),
-        unix::find(configuration, reach),
+        unix::find(configuration, look),
         keepalive::find(configuration, around.keeps_by_default),
         upgrade::find(configuration),
         buffers::find(configuration),
@@ -90,6 +96,7 @@ pub fn find(
         connections::find(around),
         names::find(configuration),
         timeouts::find(configuration),
+        if around.in_container { container::find(configuration, look) } else { Vec::new() },
     ];
     rules.into_iter().flat_map(shorten).collect()
 }

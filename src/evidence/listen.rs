@@ -99,6 +99,11 @@ fn beside(scene: &Scene<'_>, target: SocketAddr) -> Option<SocketAddr> {
     others.find(|other| has_listener(&kernel, *other).unwrap_or(false))
 }
 
+/// Whether somebody listens on an address of this machine; `None` when the kernel does not tell.
+pub(crate) fn listens(address: SocketAddr) -> Option<bool> {
+    has_listener(&Netlink::open(Part::Sockets)?, address)
+}
+
 fn has_listener(kernel: &Netlink, address: SocketAddr) -> Option<bool> {
     let mut found = Vec::new();
     kernel.ask(&netlink::lookup_request(address))?;

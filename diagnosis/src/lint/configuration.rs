@@ -1,5 +1,6 @@
 //! The directives that the rules read, block by block, as nginx came upon them.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Modules that pass requests on; their directives begin so.
@@ -108,11 +109,13 @@ pub(super) struct Pass<'c> {
 pub struct Configuration {
     blocks: Vec<Block>,
     current: usize,
+    /// Where the upstreams are, by their names in lower case.
+    upstreams: HashMap<Vec<u8>, usize>,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { blocks: vec![Block::default()], current: 0 }
+        Self { blocks: vec![Block::default()], current: 0, upstreams: HashMap::new() }
     }
 }
 
@@ -127,8 +130,13 @@ impl Configuration {
     /// nginx has come upon a block; what follows stands in it.
     pub fn open(&mut self, words: Vec<Vec<u8>>, place: Place) {
         let head = Directive { words, place };
+        let is_upstream = head.name() == b"upstream";
+        let upstream = is_upstream.then(|| head.argument().to_ascii_lowercase());
         self.blocks.push(Block { head, outer: Some(self.current), directives: Vec::new() });
         self.current = self.blocks.len().saturating_sub(1);
+        if let Some(name) = upstream {
+            self.upstreams.insert(name, self.current);
+        }
     }
 
     /// The block that was opened last is complete.
@@ -153,7 +161,8 @@ impl Configuration {
 
     /// The `upstream` block of that name.
     pub(super) fn upstream(&self, name: &[u8]) -> Option<Scope<'_>> {
-        self.upstreams().find(|scope| scope.argument().eq_ignore_ascii_case(name))
+        let index = *self.upstreams.get(&name.to_ascii_lowercase())?;
+        Some(Scope { configuration: self, index })
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = Pass<'_>> {

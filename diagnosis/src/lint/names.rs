@@ -1,5 +1,7 @@
 //! A host name that is resolved once and never again.
 
+use std::collections::HashSet;
+
 use super::configuration::{Configuration, Directive};
 use super::target::{self, Target};
 use super::{Finding, shown};
@@ -12,12 +14,11 @@ pub(super) fn find(configuration: &Configuration) -> Vec<Finding> {
     });
     let passes = configuration.passes().map(|pass| pass.directive);
     let passes = passes.filter(|pass| !pass.argument().contains(&b'$'));
-    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut seen = HashSet::new();
     let mut findings = Vec::new();
     for directive in servers.chain(passes) {
         let Some(name) = once(configuration, directive) else { continue };
-        if !seen.contains(&name) {
-            seen.push(name);
+        if seen.insert(name) {
             findings.push(finding(directive, name));
         }
     }

@@ -8,8 +8,8 @@ use std::str;
 pub(super) enum Target<'c> {
     /// The path of a unix socket.
     Unix(&'c [u8]),
-    /// A literal address.
-    Address,
+    /// A literal address, with its port if it has one.
+    Address { host: &'c [u8], whole: &'c [u8] },
     /// A name: of an upstream, or of a host with its port if it has one.
     Name { host: &'c [u8], whole: &'c [u8] },
     /// Variables say what.
@@ -33,7 +33,7 @@ pub(super) fn parse(argument: &[u8]) -> Target<'_> {
         return Target::Variable;
     }
     let host = host(whole);
-    if is_address(host) { Target::Address } else { Target::Name { host, whole } }
+    if is_address(host) { Target::Address { host, whole } } else { Target::Name { host, whole } }
 }
 
 fn after_scheme(argument: &[u8]) -> &[u8] {
@@ -80,13 +80,17 @@ mod tests {
         Target::Name { host, whole: text.as_bytes() }
     }
 
+    fn address<'c>(host: &'c str, whole: &'c str) -> Target<'c> {
+        Target::Address { host: host.as_bytes(), whole: whole.as_bytes() }
+    }
+
     #[test]
     fn a_target_is_read_as_nginx_does() {
         for (argument, target) in [
-            ("http://10.0.0.1:80/x", Target::Address),
-            ("https://[::1]:8443", Target::Address),
-            ("127.0.0.1:9000", Target::Address),
-            ("8080", Target::Address),
+            ("http://10.0.0.1:80/x", address("10.0.0.1", "10.0.0.1:80")),
+            ("https://[::1]:8443", address("::1", "[::1]:8443")),
+            ("127.0.0.1:9000", address("127.0.0.1", "127.0.0.1:9000")),
+            ("8080", address("8080", "8080")),
             ("http://app:3000/x", name("app:3000")),
             ("HTTP://app", name("app")),
             ("grpcs://app:443", name("app:443")),

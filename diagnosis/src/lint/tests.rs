@@ -25,16 +25,27 @@ const AROUND: Surroundings = Surroundings {
     file_limit: Some(4096),
     own_files: 16,
     errors_hidden: false,
+    in_container: false,
 };
 
 fn findings_with(text: &str, around: &Surroundings) -> Vec<Finding> {
-    let reach = |path: &[u8]| {
+    find(&read(text), around, &Machine)
+}
+
+/// Nobody but root may enter /root, and there is a listener on 8080.
+struct Machine;
+
+impl Look for Machine {
+    fn barrier(&self, path: &[u8]) -> Option<Barrier> {
         let closed = path.starts_with(b"/root/");
         let barrier =
             Barrier { path: b"/root".to_vec(), is_socket: false, user: b"nobody".to_vec() };
         closed.then_some(barrier)
-    };
-    find(&read(text), around, &reach)
+    }
+
+    fn listens(&self, address: SocketAddr) -> bool {
+        address.port() == 8080
+    }
 }
 
 fn findings(text: &str) -> Vec<Finding> {
@@ -92,6 +103,29 @@ fn unix() {
 }
 
 const KEPT: &str = "upstream b { server 10.0.0.1; keepalive 8; }\n";
+
+const INSIDE: Surroundings = Surroundings { in_container: true, ..AROUND };
+
+#[test]
+fn container() {
+    for (argument, found) in [
+        ("http://127.0.0.1:3000/x", 1),
+        ("http://localhost:3000", 1),
+        ("https://[::1]", 1),
+        ("http://127.0.0.1", 1),
+        ("http://127.0.0.1:8080", 0),
+        ("http://10.0.0.1:3000", 0),
+        ("http://unix:/run/x", 0),
+    ] {
+        let text = format!("location / {{ proxy_pass {argument}; }}");
+        assert_eq!(findings_with(&text, &INSIDE).len(), found, "{text}");
+        silent(&text);
+    }
+    let twice = "upstream b { server 127.0.0.1:1; server 127.0.0.1:1; server 127.0.0.2:1; }";
+    let found = findings_with(twice, &INSIDE);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0].level, Level::Notice);
+}
 
 #[test]
 fn keepalive() {
@@ -192,7 +226,7 @@ fn hostile_words_end_nothing() {
     configuration.open(Vec::new(), Place::default());
     configuration.close();
     configuration.close();
-    assert_eq!(find(&configuration, &AROUND, &|_| None), []);
+    assert_eq!(find(&configuration, &INSIDE, &Machine), []);
     for argument in ["", "$", "unix:", "http://", "http://[", "http://$", "http://:", "[", "${"] {
         let words = |name: &[u8]| vec![name.to_vec(), argument.as_bytes().to_vec()];
         let mut configuration = Configuration::default();
@@ -202,6 +236,6 @@ fn hostile_words_end_nothing() {
         for name in [&b"proxy_pass"[..], b"proxy_set_header", b"error_log", b"set"] {
             configuration.add(words(name), Place::default());
         }
-        find(&configuration, &AROUND, &|_| None);
+        find(&configuration, &INSIDE, &Machine);
     }
 }

@@ -1,8 +1,10 @@
 //! A unix socket that the worker's user cannot reach.
 
+use std::collections::HashSet;
+
 use super::configuration::{Configuration, Directive};
 use super::target::{self, Target};
-use super::{Finding, Reach, shown};
+use super::{Finding, Look, shown};
 
 /// What keeps the worker's user from a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,18 +18,17 @@ pub struct Barrier {
 }
 
 /// The `server` lines and `*_pass` lines with such a socket.
-pub(super) fn find(configuration: &Configuration, reach: Reach<'_>) -> Vec<Finding> {
+pub(super) fn find(configuration: &Configuration, look: &dyn Look) -> Vec<Finding> {
     let servers = configuration.upstreams().flat_map(|upstream| upstream.all(b"server"));
     let passes = configuration.passes().map(|pass| pass.directive);
-    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut seen = HashSet::new();
     let mut findings = Vec::new();
     for directive in servers.chain(passes) {
         let Target::Unix(path) = target::parse(directive.argument()) else { continue };
-        if seen.contains(&path) {
+        if !seen.insert(path) {
             continue;
         }
-        seen.push(path);
-        findings.extend(reach(path).map(|barrier| finding(directive, path, &barrier)));
+        findings.extend(look.barrier(path).map(|barrier| finding(directive, path, &barrier)));
     }
     findings
 }

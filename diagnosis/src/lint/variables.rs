@@ -1,6 +1,8 @@
 //! A name that only a resolver could turn into an address, and no resolver.
 
-use super::configuration::{Configuration, Pass, Scope};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::configuration::{Configuration, Directive, Pass, Scope};
 use super::target::{self, Target};
 use super::{Finding, shown};
 
@@ -14,94 +16,113 @@ enum Known<'c> {
     Unknown,
 }
 
+/// What a name or a variable may stand for.
+struct Names<'c> {
+    configuration: &'c Configuration,
+    /// Hosts of the `*_pass` lines without variables, in lower case: each is an upstream too.
+    implied: HashSet<Vec<u8>>,
+    /// What `set` gives to a variable.
+    values: HashMap<&'c [u8], BTreeSet<&'c [u8]>>,
+}
+
 /// The `*_pass` lines that need a resolver and have none.
 pub(super) fn find(configuration: &Configuration) -> Vec<Finding> {
-    let unresolved = configuration
+    let unresolved: Vec<Pass<'_>> = configuration
         .passes()
-        .filter(|pass| pass.directive.argument().contains(&b'$') && !has_resolver(pass.scope));
-    unresolved.filter_map(|pass| finding(configuration, pass)).collect()
+        .filter(|pass| pass.directive.argument().contains(&b'$') && !has_resolver(pass.scope))
+        .collect();
+    if unresolved.is_empty() {
+        return Vec::new();
+    }
+    let names = Names::new(configuration);
+    unresolved.into_iter().filter_map(|pass| names.judge(pass)).collect()
 }
 
 fn has_resolver(scope: Scope<'_>) -> bool {
     scope.inherited(b"resolver").is_some_and(|resolver| resolver.argument() != b"off")
 }
 
-fn finding(configuration: &Configuration, pass: Pass<'_>) -> Option<Finding> {
-    let argument = pass.directive.argument();
-    let known = match target::parse(argument) {
-        Target::Variable => of_variable(configuration, argument),
-        target @ (Target::Name { .. } | Target::Unix(_) | Target::Address) => {
-            of_target(configuration, target)
+impl<'c> Names<'c> {
+    fn new(configuration: &'c Configuration) -> Self {
+        let mut implied = HashSet::new();
+        for argument in configuration.passes().map(|pass| pass.directive.argument()) {
+            let target = target::parse(argument);
+            if let (Target::Name { host, .. }, false) = (target, argument.contains(&b'$')) {
+                implied.insert(host.to_ascii_lowercase());
+            }
         }
-    };
-    let place = pass.directive.place();
-    match known {
-        Known::Fine => None,
-        Known::Name(name) => Some(Finding::warn(
-            format!(
-                "variables in \"{}\" and no resolver: \"{}\" is never looked up, and every request \
-                 is answered with 502",
-                shown(argument),
-                shown(name)
-            ),
-            place,
-        )),
-        // It may be the name of an upstream.
-        Known::Unknown if configuration.upstreams().next().is_some() => None,
-        Known::Unknown => Some(Finding::notice(
-            format!(
-                "variables in \"{}\" and no resolver: a host name in them is answered with 502",
-                shown(argument)
-            ),
-            place,
-        )),
+        let mut values: HashMap<&[u8], BTreeSet<&[u8]>> = HashMap::new();
+        for set in configuration.scopes().flat_map(|scope| scope.all(b"set")) {
+            if let [name, value] = set.arguments() {
+                values.entry(name).or_default().insert(value);
+            }
+        }
+        Self { configuration, implied, values }
+    }
+
+    fn judge(&self, pass: Pass<'c>) -> Option<Finding> {
+        let argument = pass.directive.argument();
+        let known = match target::parse(argument) {
+            Target::Variable => self.of_variable(argument),
+            target @ (Target::Name { .. } | Target::Unix(_) | Target::Address { .. }) => {
+                self.of_target(target)
+            }
+        };
+        match known {
+            Known::Fine => None,
+            Known::Name(name) => Some(never(pass.directive, name)),
+            // It may be the name of an upstream.
+            Known::Unknown if self.configuration.upstreams().next().is_some() => None,
+            Known::Unknown => Some(perhaps(pass.directive)),
+        }
+    }
+
+    /// At run time nginx looks among the upstreams first, also those that another `*_pass` implies.
+    fn of_target(&self, target: Target<'c>) -> Known<'c> {
+        match target {
+            Target::Name { host, whole } if !self.is_upstream(host) => Known::Name(whole),
+            Target::Name { .. } | Target::Unix(_) | Target::Address { .. } => Known::Fine,
+            Target::Variable => Known::Unknown,
+        }
+    }
+
+    fn is_upstream(&self, host: &[u8]) -> bool {
+        self.configuration.upstream(host).is_some()
+            || self.implied.contains(&host.to_ascii_lowercase())
+    }
+
+    /// The whole argument, or the host in it, is one variable: what `set` gives it, if it does.
+    fn of_variable(&self, argument: &[u8]) -> Known<'c> {
+        let values = only_variable(argument).and_then(|name| self.values.get(name));
+        let Some(values) = values else { return Known::Unknown };
+        let mut all = Known::Fine;
+        for value in values {
+            match self.of_target(target::parse(value)) {
+                Known::Fine => {}
+                Known::Name(name) if !value.contains(&b'$') => return Known::Name(name),
+                Known::Name(_) | Known::Unknown => all = Known::Unknown,
+            }
+        }
+        all
     }
 }
 
-/// At run time nginx looks among the upstreams first, also those that another `*_pass` implies.
-fn of_target<'c>(configuration: &Configuration, target: Target<'c>) -> Known<'c> {
-    match target {
-        Target::Name { host, whole } if !is_upstream(configuration, host, whole) => {
-            Known::Name(whole)
-        }
-        Target::Name { .. } | Target::Unix(_) | Target::Address => Known::Fine,
-        Target::Variable => Known::Unknown,
-    }
+fn never(pass: &Directive, name: &[u8]) -> Finding {
+    let text = format!(
+        "variables in \"{}\" and no resolver: \"{}\" is never looked up, and every request is \
+         answered with 502",
+        shown(pass.argument()),
+        shown(name)
+    );
+    Finding::warn(text, pass.place())
 }
 
-fn is_upstream(configuration: &Configuration, host: &[u8], whole: &[u8]) -> bool {
-    let implied = || {
-        let literal = |argument: &[u8]| !argument.contains(&b'$');
-        configuration.passes().any(|pass| {
-            let argument = pass.directive.argument();
-            let Target::Name { host: other, .. } = target::parse(argument) else { return false };
-            literal(argument) && other.eq_ignore_ascii_case(host)
-        })
-    };
-    configuration.upstream(whole).is_some() || configuration.upstream(host).is_some() || implied()
-}
-
-/// The whole argument, or the host in it, is one variable: what `set` gives it, if only `set` does.
-fn of_variable<'c>(configuration: &'c Configuration, argument: &[u8]) -> Known<'c> {
-    let Some(name) = only_variable(argument) else { return Known::Unknown };
-    let mut values = configuration
-        .scopes()
-        .flat_map(|scope| scope.all(b"set"))
-        .filter(|set| set.argument() == name)
-        .filter_map(|set| set.arguments().get(1))
-        .peekable();
-    if values.peek().is_none() {
-        return Known::Unknown;
-    }
-    let mut all = Known::Fine;
-    for value in values {
-        match of_target(configuration, target::parse(value)) {
-            Known::Fine => {}
-            Known::Name(name) if !value.contains(&b'$') => return Known::Name(name),
-            Known::Name(_) | Known::Unknown => all = Known::Unknown,
-        }
-    }
-    all
+fn perhaps(pass: &Directive) -> Finding {
+    let text = format!(
+        "variables in \"{}\" and no resolver: a host name in them is answered with 502",
+        shown(pass.argument())
+    );
+    Finding::notice(text, pass.place())
 }
 
 /// `$backend`, or the same after a scheme and before a path; without braces.

@@ -30,7 +30,7 @@ const RISKY: &str = "server { listen %listen%;
         proxy_pass http://%backend%; } }";
 
 fn risky() -> Nginx {
-    Nginx::http(RISKY).set("backend", "127.0.0.1:1")
+    Nginx::http(RISKY).set("backend", "192.0.2.1:1")
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn it_can_be_switched_off() {
     one(risky(), "notice", "proxy_read_timeout 1h", "proxy_read_timeout 1h");
     let with = |flag: &str| {
         let conf = format!("upstream_diagnosis_lint {flag};\n{RISKY}");
-        Nginx::http(&conf).set("backend", "127.0.0.1:1")
+        Nginx::http(&conf).set("backend", "192.0.2.1:1")
     };
     one(with("on"), "notice", "proxy_read_timeout 1h", "proxy_read_timeout 1h");
     silent(with("off"));
@@ -49,7 +49,7 @@ fn nothing_is_said_unless_the_module_is_on_somewhere() {
     silent(risky().off());
     let on_there =
         RISKY.replace("location / {", "location /on { upstream_diagnosis on; } location / {");
-    let nginx = Nginx::http(&on_there).off().set("backend", "127.0.0.1:1");
+    let nginx = Nginx::http(&on_there).off().set("backend", "192.0.2.1:1");
     one(nginx, "notice", "proxy_read_timeout 1h", "proxy_read_timeout 1h");
 }
 

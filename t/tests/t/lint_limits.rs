@@ -5,7 +5,7 @@ use nginx_test::Nginx;
 use crate::lint::{complaints, one, silent};
 
 fn location(inside: &str) -> Nginx {
-    let pass = "proxy_pass http://127.0.0.1:1;";
+    let pass = "proxy_pass http://192.0.2.1:1;";
     Nginx::http(&format!("server {{ listen %listen%;\nlocation / {{ {pass}\n{inside}\n}} }}"))
 }
 

@@ -20,7 +20,7 @@ fn with_upstream(upstream: &str, inside: &str) -> Nginx {
     Nginx::http(&conf)
 }
 
-const SOUND: &str = "server 127.0.0.1:1;";
+const SOUND: &str = "server 192.0.2.1:1;";
 
 /// Every machine knows its own name, whatever that is, without asking a server.
 fn host_name() -> String {
@@ -37,18 +37,15 @@ fn a_name_that_is_resolved_once() {
         let pass = format!("{pass}{name}:3000;");
         one(location(&pass), "notice", &words, &pass);
     }
-    silent(with_upstream(
-        "server localhost:3000; server 127.0.0.1:1;",
-        "proxy_pass http://BACKEND/x;",
-    ));
-    silent(location("proxy_pass http://[::1]:3000/;"));
+    silent(with_upstream("server 192.0.2.1:1;", "proxy_pass http://BACKEND/x;"));
+    silent(location("proxy_pass http://[2001:db8::1]:3000/;"));
 }
 
 #[test]
 fn variables_without_a_resolver() {
     let line = "proxy_pass http://app.invalid$request_uri;";
     one(location(line), "warn", "\"app.invalid\" is never looked up", line);
-    silent(location(&format!("resolver 127.0.0.1:1; {line}")));
+    silent(location(&format!("resolver 192.0.2.1:1; {line}")));
     let set = "set $app http://app.invalid:3000;";
     let line = "proxy_pass $app;";
     one(location(&format!("{set}\n{line}")), "warn", "\"app.invalid:3000\" is never", line);
@@ -56,8 +53,8 @@ fn variables_without_a_resolver() {
     one(location(line), "notice", "no resolver: a host name in them", line);
     silent(with_upstream(SOUND, "proxy_pass http://$arg_backend;"));
     silent(with_upstream(SOUND, "set $to backend; proxy_pass http://$to$request_uri;"));
-    silent(location("proxy_pass http://127.0.0.1:1$request_uri;"));
-    silent(location("set $to 127.0.0.1:1; fastcgi_pass $to;"));
+    silent(location("proxy_pass http://192.0.2.1:1$request_uri;"));
+    silent(location("set $to 192.0.2.1:1; fastcgi_pass $to;"));
 }
 
 #[test]
@@ -88,7 +85,7 @@ fn a_socket_that_the_worker_cannot_reach() {
     silent(location("proxy_pass http://unix:%dir%/none:/;"));
 }
 
-const KEPT: &str = "server 127.0.0.1:1; keepalive 4;";
+const KEPT: &str = "server 192.0.2.1:1; keepalive 4;";
 
 #[test]
 fn keepalive_that_keeps_nothing() {

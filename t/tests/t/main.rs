@@ -42,6 +42,7 @@ mod keepalive;
 mod lifecycle;
 mod limits;
 mod lint;
+mod lint_container;
 mod lint_limits;
 mod lint_upstreams;
 mod local;
