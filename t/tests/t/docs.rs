@@ -76,7 +76,7 @@ fn every_directive_is_in_the_readme() {
 #[test]
 fn every_variable_is_in_the_readme() {
     let readme = read("README.md");
-    assert_eq!(variables().len(), 15);
+    assert_eq!(variables().len(), 16);
     for name in variables() {
         assert!(readme.contains(&format!("`{name}`")), "no {name} in README.md");
     }
@@ -244,10 +244,12 @@ fn keys(dir: &Path, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_hint_and_key_of_evidence_is_explained() {
-    let page = read("docs/evidence.md");
+    let (page, readme) = (read("docs/evidence.md"), read("README.md"));
     for hint in diagnosis::Hint::ALL {
         let row = format!("| `{}` |", hint.token());
         assert!(page.contains(&row), "{row} in docs/evidence.md");
+        let given = !page.contains(&format!("{row} not given yet"));
+        assert_eq!(readme.contains(&row), given, "{row} in README.md");
     }
     let mut found = BTreeSet::new();
     keys(&Path::new(ROOT).join("diagnosis/src/evidence"), &mut found);
