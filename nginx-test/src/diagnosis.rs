@@ -10,6 +10,23 @@ pub const OUTCOMES: [&str; 5] = ["failed", "recovered", "upstream_error", "trunc
 pub const PHASES: [&str; 9] =
     ["resolve", "select", "connect", "handshake", "send", "header", "body", "local", "client"];
 
+/// The contract's hints, as far as there is evidence for them.
+pub const HINTS: [&str; 13] = [
+    "no_listener",
+    "listener_other_address",
+    "listener_other_port",
+    "listener_present",
+    "accept_queue_full",
+    "oom_kill_seen",
+    "selinux_denies_connect",
+    "selinux_enforcing",
+    "loopback_in_container",
+    "keepalive_idle_expired",
+    "backend_restarting",
+    "header_bytes_over_buffer",
+    "timeout_reached",
+];
+
 /// The contract's causes, copied from it on purpose: the module's own table must not vouch for
 /// itself.
 pub const CAUSES: [&str; 51] = [
@@ -181,6 +198,10 @@ fn attempt(value: &Value) -> Attempt {
     for name in ["upstream", "server", "address", "errno", "limit", "message"] {
         assert_ne!(attempt.text(name), Some(""), "empty {name} in {value}");
     }
+    assert!(attempt.text("hint").is_none_or(|hint| HINTS.contains(&hint)), "hint in {value}");
+    let evidence = attempt.raw.get("evidence");
+    assert!(evidence.is_none_or(|found| found["age_ms"].is_u64()), "age of evidence in {value}");
+    assert!(evidence.is_some() || attempt.text("hint").is_none(), "a bare hint in {value}");
     for name in ["ms", "status"] {
         let _ = attempt.number(name);
     }

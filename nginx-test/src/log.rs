@@ -49,6 +49,7 @@ impl LogLine {
             ("_address", attempt.text("address")),
             ("_errno", attempt.text("errno")),
             ("_limit", attempt.text("limit")),
+            ("_hint", attempt.text("hint")),
         ];
         for (name, value) in expected {
             let found = scalar(&format!("upstream_diagnosis{name}"));
@@ -72,6 +73,7 @@ pub(crate) fn check_member(member: &crate::Member, attempt: &crate::diagnosis::A
     assert_eq!(member.name, attempt.cause, "cause in {member:?} and {attempt:?}");
     assert_eq!(member.token("phase"), Some(attempt.phase.as_str()), "phase of {member:?}");
     assert_eq!(member.token("errno"), attempt.text("errno"), "errno of {member:?}");
+    assert_eq!(member.token("hint"), attempt.text("hint"), "hint of {member:?}");
     for name in ["server", "address", "limit"] {
         let expected = attempt.text(name).map(printable);
         assert_eq!(member.string(name), expected.as_deref(), "{name} of {member:?}");
