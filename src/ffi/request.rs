@@ -87,9 +87,19 @@ impl<'r> Request<'r> {
         core::ptr::eq(self.raw, self.get().main)
     }
 
-    /// A subrequest whose response nobody waits for.
+    /// A subrequest whose response nobody waits for: it is not among those of its parent.
+    ///
+    /// `r->background` says the same, but bindgen misplaces the bit fields of a request where a
+    /// smaller field comes before them (nginx 1.31).
     pub(crate) fn is_background(self) -> bool {
-        self.get().background() != 0
+        // SAFETY: a subrequest's parent lives as long as it; NULL for the main request.
+        let Some(parent) = (unsafe { self.get().parent.as_ref() }) else { return false };
+        // SAFETY: ngx_http_subrequest appends each that is awaited to this list, which ends with
+        // NULL, and takes it out only when it is finalized (ngx_http_finalize_request).
+        let mut awaited = unsafe {
+            core::iter::successors(parent.postponed.as_ref(), |entry| entry.next.as_ref())
+        };
+        !awaited.any(|entry| core::ptr::eq(entry.request, self.raw))
     }
 
     /// The configuration of the location that handles the request now.
