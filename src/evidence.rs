@@ -26,7 +26,8 @@ use crate::ffi::{Upstream, cycle};
 
 /// How long a finding is good for, milliseconds.
 const FRESH_MS: u64 = 1000;
-/// Findings that are kept; the oldest gives way.
+/// Findings that are kept, and so the looks that a second may have: where more addresses fail than
+/// that, the others go without.
 const MAX_KEPT: usize = 64;
 
 /// What the sources may look at.
@@ -133,12 +134,12 @@ impl Kept {
         if let Some(found) = self.0.iter().find(same).filter(|found| age(found) < FRESH_MS) {
             return Some((Rc::clone(found.evidence.as_ref()?), age(found)));
         }
+        self.0.retain(|found| age(found) < FRESH_MS);
+        if self.0.len() >= MAX_KEPT {
+            return None;
+        }
         let findings = sources.iter().filter_map(|source| source(scene));
         let evidence = findings.reduce(Evidence::and).map(Rc::new);
-        self.0.retain(|found| !same(&found));
-        if self.0.len() >= MAX_KEPT {
-            self.0.remove(0);
-        }
         let place = place.into();
         self.0.push(Found { cause, place, at_ms: now, evidence: evidence.clone() });
         Some((evidence?, 0))
