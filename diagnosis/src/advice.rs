@@ -14,8 +14,8 @@ pub fn sentence(a: &Attempt) -> String {
 
 /// The sentence in pieces that need no escapes ([`printable::is_plain`]).
 pub(crate) fn pieces(a: &Attempt, mut write: impl FnMut(&[u8])) {
-    if let Some(sentence) = a.evidence.as_ref().and_then(|(evidence, _)| evidence.advice.as_ref()) {
-        return write(&printable::sentence(sentence));
+    if let Some(sentence) = a.evidence.as_ref().and_then(|(evidence, _)| evidence.advice()) {
+        return write(sentence.as_bytes());
     }
     let advice = a.verdict.cause.row().advice;
     write(advice.first.as_bytes());

@@ -3,7 +3,9 @@
 //! Each source has a file of its own below: what it can find, how the kernel's text or bytes are
 //! read, which hint follows, and the sentence of advice that uses it.
 
-use crate::Hint;
+use std::borrow::Cow;
+
+use crate::{Hint, printable};
 
 pub mod connection;
 pub mod container;
@@ -25,8 +27,7 @@ pub struct Evidence {
     pub hint: Option<Hint>,
     /// The figures, for JSON, in order.
     pub facts: Vec<Fact>,
-    /// What to do, where the finding says more than the cause alone.
-    pub advice: Option<String>,
+    advice: Option<String>,
 }
 
 /// One figure: its key in JSON, and its value.
@@ -56,7 +57,17 @@ impl Evidence {
     /// The same, with a sentence that says what to do about it.
     #[must_use]
     pub fn advising(self, sentence: String) -> Self {
+        let sentence = match printable::sentence(&sentence) {
+            Cow::Borrowed(plain) if plain.len() == sentence.len() => sentence,
+            other => printable::into_string(other.into_owned()),
+        };
         Self { advice: Some(sentence), ..self }
+    }
+
+    /// What to do, where the finding says more than the cause alone. Nothing in it needs an escape
+    /// ([`printable::is_plain`]).
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
     }
 
     /// Both findings: the figures of the two, and the hint of the first that has one with the
@@ -100,6 +111,16 @@ mod tests {
     fn found(hint: Option<Hint>, key: &'static str, advice: &str) -> Evidence {
         let advice = (!advice.is_empty()).then(|| advice.to_owned());
         Evidence { hint, facts: vec![(key, 1.into()), ("both", key.into())], advice }
+    }
+
+    #[test]
+    fn a_sentence_needs_no_escape() {
+        let plain = "10.0.0.7:80 is it; see its log".to_owned();
+        assert_eq!(found(None, "a", "").advising(plain.clone()).advice(), Some(&*plain));
+        let hostile = "\u{1b}[31m\"\\\r\n\u{fc}".to_owned();
+        assert_eq!(found(None, "a", "").advising(hostile).advice(), Some("?[31m??????"));
+        let long = "x".repeat(10_000);
+        assert!(found(None, "a", "").advising(long).advice().unwrap().len() < 1000);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub struct History(Vec<Entry>);
 struct Entry {
     address: Box<[u8]>,
     cause: Cause,
+    reused: bool,
     at_ms: u64,
     /// What its port did last, where the failure tells.
     port: Option<Port>,
@@ -37,18 +38,30 @@ impl History {
 
     /// `address` has failed with `cause` now. `reused`: on a connection that was accepted earlier.
     pub fn note(&mut self, address: &[u8], cause: Cause, reused: bool, now_ms: u64) {
-        if address.is_empty() {
-            return;
+        // A storm: the same again, which turns nothing.
+        if let Some(entry) = self.0.first_mut() {
+            if entry.cause == cause && entry.reused == reused && *entry.address == *address {
+                entry.at_ms = now_ms;
+                return;
+            }
         }
+        if !address.is_empty() {
+            self.note_change(address, cause, reused, now_ms);
+        }
+    }
+
+    fn note_change(&mut self, address: &[u8], cause: Cause, reused: bool, now_ms: u64) {
         let port = port(cause).filter(|_| !reused);
         let Some(at) = self.0.iter().position(|entry| *entry.address == *address) else {
             self.make_room();
             let address = address.into();
-            self.0.push(Entry { address, cause, at_ms: now_ms, port, turns: [None; 2] });
+            let turns = [None; 2];
+            self.0.push(Entry { address, cause, reused, at_ms: now_ms, port, turns });
             return;
         };
         if let Some(entry) = self.0.get_mut(at) {
             entry.cause = cause;
+            entry.reused = reused;
             entry.at_ms = now_ms;
             if let Some(port) = port {
                 entry.turn(port, now_ms);

@@ -48,7 +48,11 @@ pub fn find(cause: Cause, upstream: &[u8], peers: &[Peer], total: u64) -> Option
     } else {
         none_live(upstream, peers, total)
     };
-    Some(Evidence { advice, ..Evidence::new(None, facts) })
+    let found = Evidence::new(None, facts);
+    Some(match advice {
+        Some(sentence) => found.advising(sentence),
+        None => found,
+    })
 }
 
 fn line(peer: &Peer) -> Vec<Fact> {
