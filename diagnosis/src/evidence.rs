@@ -4,6 +4,7 @@
 //! read, which hint follows, and the sentence of advice that uses it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use crate::{Hint, printable};
 
@@ -28,6 +29,8 @@ pub struct Evidence {
     /// The figures, for JSON, in order.
     pub facts: Vec<Fact>,
     advice: Option<String>,
+    /// The figures as JSON, once they have been written.
+    json: OnceCell<Vec<u8>>,
 }
 
 /// One figure: its key in JSON, and its value.
@@ -51,7 +54,7 @@ pub enum Value {
 impl Evidence {
     /// A finding with its figures.
     pub fn new(hint: impl Into<Option<Hint>>, facts: Vec<Fact>) -> Self {
-        Self { hint: hint.into(), facts, advice: None }
+        Self { hint: hint.into(), facts, ..Self::default() }
     }
 
     /// The same, with a sentence that says what to do about it.
@@ -70,6 +73,11 @@ impl Evidence {
         self.advice.as_deref()
     }
 
+    /// The figures as JSON: written by the first of the attempts that share them.
+    pub(crate) fn json(&self, write: impl FnOnce(&[Fact]) -> Vec<u8>) -> &[u8] {
+        self.json.get_or_init(|| write(&self.facts))
+    }
+
     /// Both findings: the figures of the two, and the hint of the first that has one with the
     /// advice that belongs to it.
     #[must_use]
@@ -82,7 +90,7 @@ impl Evidence {
             core::mem::swap(&mut self.advice, &mut other.advice);
         }
         let advice = if other.hint.is_none() { other.advice } else { None };
-        Self { advice: self.advice.or(advice), ..self }
+        Self { advice: self.advice.or(advice), json: OnceCell::new(), ..self }
     }
 }
 
@@ -110,7 +118,8 @@ mod tests {
 
     fn found(hint: Option<Hint>, key: &'static str, advice: &str) -> Evidence {
         let advice = (!advice.is_empty()).then(|| advice.to_owned());
-        Evidence { hint, facts: vec![(key, 1.into()), ("both", key.into())], advice }
+        let facts = vec![(key, 1.into()), ("both", key.into())];
+        Evidence { advice, ..Evidence::new(hint, facts) }
     }
 
     #[test]

@@ -90,10 +90,7 @@ impl Json {
             self.word(r#","hint":""#, hint.token());
         }
         self.number(r#","evidence":{"age_ms":"#, age);
-        for fact in &evidence.facts {
-            self.raw(",");
-            self.fact(fact);
-        }
+        self.out.extend_from_slice(evidence.json(figures));
         self.raw("}");
     }
 
@@ -181,6 +178,16 @@ impl Json {
             self.raw(inside.unwrap_or_default());
         }
     }
+}
+
+/// Each with a comma before it.
+fn figures(facts: &[Fact]) -> Vec<u8> {
+    let mut json = Json { out: Vec::with_capacity(256) };
+    for fact in facts {
+        json.raw(",");
+        json.fact(fact);
+    }
+    json.out
 }
 
 /// UTF-8, with U+FFFD for what is none and for the control characters that JSON lets through.
