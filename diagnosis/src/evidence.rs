@@ -3,7 +3,6 @@
 //! Each source has a file of its own below: what it can find, how the kernel's text or bytes are
 //! read, which hint follows, and the sentence of advice that uses it.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use crate::{Hint, printable};
@@ -60,10 +59,7 @@ impl Evidence {
     /// The same, with a sentence that says what to do about it.
     #[must_use]
     pub fn advising(self, sentence: String) -> Self {
-        let sentence = match printable::sentence(&sentence) {
-            Cow::Borrowed(plain) if plain.len() == sentence.len() => sentence,
-            other => printable::into_string(other.into_owned()),
-        };
+        let sentence = printable::into_string(printable::sentence(&sentence).into_owned());
         Self { advice: Some(sentence), ..self }
     }
 

@@ -39,11 +39,12 @@ impl History {
     /// `address` has failed with `cause` now. `reused`: on a connection that was accepted earlier.
     pub fn note(&mut self, address: &[u8], cause: Cause, reused: bool, now_ms: u64) {
         // A storm: the same again, which turns nothing.
-        if let Some(entry) = self.0.first_mut() {
-            if entry.cause == cause && entry.reused == reused && *entry.address == *address {
-                entry.at_ms = now_ms;
-                return;
-            }
+        let same = |entry: &&mut Entry| {
+            entry.cause == cause && entry.reused == reused && *entry.address == *address
+        };
+        if let Some(entry) = self.0.first_mut().filter(same) {
+            entry.at_ms = now_ms;
+            return;
         }
         if !address.is_empty() {
             self.note_change(address, cause, reused, now_ms);
