@@ -15,6 +15,7 @@ mod peers;
 mod proc;
 mod security;
 mod unix;
+mod unix_listen;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -93,6 +94,7 @@ fn sources(cause: Cause) -> &'static [Source] {
         Cause::UnixSocketMissing => &[unix::missing],
         Cause::UnixSocketRefused => &[unix::refused],
         Cause::UnixSocketDenied => &[unix::denied],
+        Cause::ListenQueueFull => &[unix::full],
         _ => &[],
     }
 }

@@ -15,9 +15,11 @@ mod kernel;
 pub mod listen;
 pub mod memory;
 pub mod peers;
+pub mod private_tmp;
 pub mod security;
 pub mod sizes;
 pub mod socket_path;
+pub mod unix_listen;
 
 /// What one look has found. Taken once per address, cause and second, and shared by the attempts
 /// that fail meanwhile.

@@ -9,22 +9,31 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use diagnosis::Evidence;
-use diagnosis::evidence::socket_path::{self, Attributes, Look};
+use diagnosis::evidence::private_tmp;
+use diagnosis::evidence::socket_path::{self, Attributes, Look, Reach};
+use diagnosis::evidence::unix_listen::{Listener, Place};
 
-use super::Scene;
 use super::security::with_security;
+use super::{Scene, proc, unix_listen};
 use crate::ffi::system::{self, Access};
 
 /// On a path that was not there.
 pub(crate) fn missing(scene: &Scene<'_>) -> Option<Evidence> {
     let path = path(scene)?;
-    socket_path::missing(path, &socket_path::walk(path, &Files), false)
+    socket_path::missing(path, &socket_path::walk(path, &Files), has_own_tmp(path))
 }
 
 /// On a socket that nobody accepts connections from.
 pub(crate) fn refused(scene: &Scene<'_>) -> Option<Evidence> {
     let path = path(scene)?;
-    socket_path::refused(path, &socket_path::walk(path, &Files), None)
+    let reach = socket_path::walk(path, &Files);
+    let listener = match reach {
+        Reach::There(found, _) => {
+            found.is_socket().then(|| unix_listen::look(&Place { path, found })).flatten()
+        }
+        Reach::Missing { .. } | Reach::Closed(..) | Reach::Unknown => None,
+    };
+    socket_path::refused(path, &reach, listener)
 }
 
 /// On a path that nginx's user may not go along.
@@ -32,6 +41,23 @@ pub(crate) fn denied(scene: &Scene<'_>) -> Option<Evidence> {
     let path = path(scene)?;
     let reach = socket_path::walk(path, &Files);
     with_security(|seen| socket_path::denied(path, &reach, seen))
+}
+
+/// On a socket whose listen queue was full.
+pub(crate) fn full(scene: &Scene<'_>) -> Option<Evidence> {
+    let path = path(scene)?;
+    let Reach::There(found, _) = socket_path::walk(path, &Files) else { return None };
+    let Listener::Here(queue) = unix_listen::look(&Place { path, found })? else { return None };
+    let somaxconn = proc::read("/proc/sys/net/core/somaxconn");
+    Some(socket_path::full(path, queue, somaxconn.as_deref()))
+}
+
+/// systemd's PrivateTmp=, as far as `path` is concerned.
+fn has_own_tmp(path: &[u8]) -> bool {
+    let mounts = |_| proc::read("/proc/self/mountinfo");
+    let directory = private_tmp::directory(path);
+    let mounts = directory.and_then(mounts);
+    directory.zip(mounts).is_some_and(|(directory, mounts)| private_tmp::is_own(directory, &mounts))
 }
 
 fn path<'a>(scene: &Scene<'a>) -> Option<&'a [u8]> {

@@ -1,6 +1,9 @@
 //! The path of a unix socket: what of it is missing, closed to nginx's user, or no socket.
 
+use super::kernel;
+use super::listen::Queue;
 use super::security::{Security, Selinux, Worker};
+use super::unix_listen::{self, Listener};
 use super::{Fact, Value};
 use crate::{Errno, Evidence, Hint};
 
@@ -8,6 +11,7 @@ use crate::{Errno, Evidence, Hint};
 const MAX_BYTES: usize = 108;
 
 const KIND_MASK: u32 = 0o170_000;
+const SOCKET: u32 = 0o140_000;
 const SEARCH: u32 = 1;
 const WRITE: u32 = 2;
 
@@ -24,6 +28,13 @@ pub struct Attributes {
     pub device: u64,
     /// Inode on the device.
     pub inode: u64,
+}
+
+impl Attributes {
+    /// A socket, whoever may use it.
+    pub const fn is_socket(&self) -> bool {
+        self.mode & KIND_MASK == SOCKET
+    }
 }
 
 /// A look at the file system on nginx's behalf.
@@ -120,8 +131,8 @@ fn absent(path: &[u8], at: &[u8], link: bool, own_tmp: bool) -> String {
              correct the link"
         ),
         () if own_tmp => format!(
-            "{part} is not in the /tmp that nginx sees, which is its own (PrivateTmp= of systemd); \
-             have the back end put its socket below /run and correct the server line"
+            "{part} is not in the directory that nginx sees, which is its own (PrivateTmp= of \
+             systemd); have the back end put its socket below /run and correct the server line"
         ),
         () if at == path => format!(
             "there is no socket at unix:{part}, though its directory exists; start the back end or \
@@ -135,26 +146,72 @@ fn absent(path: &[u8], at: &[u8], link: bool, own_tmp: bool) -> String {
     }
 }
 
-/// Nobody took the connection. `listens`: whether a socket listens there by now, if known.
-pub fn refused(path: &[u8], reach: &Reach<'_>, listens: Option<bool>) -> Option<Evidence> {
+/// Nobody took the connection. `listener`: who listens there by now, if that could be asked.
+pub fn refused(path: &[u8], reach: &Reach<'_>, listener: Option<Listener>) -> Option<Evidence> {
     let Reach::There(found, _) = *reach else { return None };
-    let shown = shown(path);
     let facts = described(&found);
-    let kind = kind(&found);
-    Some(match listens {
-        _ if kind != "socket" => Evidence::new(None, facts).advising(format!(
-            "unix:{shown} is a {} and not a socket; correct the path in the server line",
-            kind.replace('_', " ")
-        )),
-        Some(true) => Evidence::new(Hint::ListenerPresent, facts).advising(format!(
-            "nobody listened on unix:{shown} and a program does by now; nginx asked while the back \
-             end started"
-        )),
-        _ => Evidence::new(Hint::NoListener, facts).advising(format!(
-            "nobody listens on unix:{shown}, a socket left behind by a program that has ended; \
-             start the back end"
-        )),
-    })
+    let shown = shown(path);
+    if !found.is_socket() {
+        let kind = kind(&found).replace('_', " ");
+        return Some(Evidence::new(None, facts).advising(format!(
+            "unix:{shown} is a {kind} and not a socket; correct the path in the server line"
+        )));
+    }
+    let (hint, advice) = match listener {
+        Some(Listener::Here(_)) => (
+            Some(Hint::ListenerPresent),
+            format!(
+                "nobody listened on unix:{shown} and a program does by now; nginx asked while the \
+                 back end started"
+            ),
+        ),
+        Some(Listener::Replaced) => (
+            Some(Hint::NoListener),
+            format!(
+                "nobody listens on unix:{shown}; a program listens on a file that was there \
+                 before and was replaced since: restart it, and see what else makes a socket there"
+            ),
+        ),
+        Some(Listener::Named) => (
+            None,
+            format!(
+                "nobody listened on unix:{shown}, though a program has a socket of that name; \
+                 unless it was just starting its file was replaced, so restart it"
+            ),
+        ),
+        Some(Listener::Nobody) | None => (
+            Some(Hint::NoListener),
+            format!(
+                "nobody listens on unix:{shown}, a socket left behind by a program that has ended; \
+                 start the back end"
+            ),
+        ),
+    };
+    let mut evidence = Evidence::new(hint, facts).advising(advice);
+    evidence.facts.extend(listener.map(|listener| ("listener", listener.word().into())));
+    Some(evidence)
+}
+
+/// The listen queue of the socket was full. `somaxconn`: text of the sysctl that limits it.
+pub fn full(path: &[u8], queue: Queue, somaxconn: Option<&[u8]>) -> Evidence {
+    let somaxconn = somaxconn.and_then(kernel::first);
+    let Queue { waiting, limit } = queue;
+    let mut facts = unix_listen::facts(queue).to_vec();
+    facts.extend(somaxconn.map(|most| ("somaxconn", most.into())));
+    // Here the kernel lets one more in than the program asked for (unix_recvq_full).
+    if waiting <= limit {
+        return Evidence::new(None, facts);
+    }
+    let also = if somaxconn == Some(u64::from(limit)) {
+        ", after net.core.somaxconn, which limits it"
+    } else {
+        ""
+    };
+    Evidence::new(Hint::AcceptQueueFull, facts).advising(format!(
+        "the listen queue of unix:{} is full ({waiting} waiting, limit {limit}); see why the back \
+         end does not accept, give it more workers, or raise its backlog{also}",
+        shown(path)
+    ))
 }
 
 /// nginx's user was not let through, or something else denies it.
@@ -256,7 +313,7 @@ fn described(found: &Attributes) -> Vec<Fact> {
 
 const fn kind(found: &Attributes) -> &'static str {
     match found.mode & KIND_MASK {
-        0o140_000 => "socket",
+        SOCKET => "socket",
         0o100_000 => "regular_file",
         0o040_000 => "directory",
         0o010_000 => "fifo",

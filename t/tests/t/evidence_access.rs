@@ -1,6 +1,7 @@
 //! Why a socket could not be used: its path, its permissions, SELinux.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -111,7 +112,7 @@ fn a_stale_socket() {
     let seen = nginx.fetch("/");
     let advice = format!("nobody listens on {dead}, a socket left behind");
     says(&seen, "unix_socket_refused", Some("no_listener"), &advice);
-    shows(&seen, &json!({"kind": "socket", "mode": "0777", "owner_uid": 0}));
+    shows(&seen, &json!({"kind": "socket", "mode": "0777", "owner_uid": 0, "listener": "nobody"}));
 }
 
 #[test]
@@ -149,6 +150,57 @@ fn the_user_that_the_configuration_names() {
     let seen = nginx.fetch("/");
     says(&seen, "unix_socket_denied", None, "nginx's user www-data (uid 33, gid 33) may not");
     shows(&seen, &json!({"worker_uid": 33, "worker_gid": 33, "worker_user": "www-data"}));
+}
+
+/// The back end still has the file that it made, and another one has taken its place.
+#[test]
+fn a_socket_that_was_replaced() {
+    let mut held = None;
+    let (seen, path) = through("socket", |dir| {
+        let path = dir.join("socket");
+        held = Some(bind(&path, 0o777));
+        fs::rename(&path, dir.join("before")).unwrap();
+        stale(&path);
+    });
+    let advice = "a program listens on a file that was there before";
+    says(&seen, "unix_socket_refused", Some("no_listener"), advice);
+    shows(&seen, &json!({"kind": "socket", "listener": "replaced"}));
+    drop((held, path));
+}
+
+/// Leaves a socket that nobody listens on.
+fn stale(path: &Path) {
+    let listener = bind(path, 0o777);
+    // SAFETY: shutdown(2) takes plain numbers; unlike close it works on copies that another test's
+    // nginx has until its exec.
+    assert_eq!(unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) }, 0);
+}
+
+#[test]
+fn a_full_listen_queue() {
+    let dead = Dead::full_unix_queue();
+    let nginx = Nginx::location("proxy_pass http://%dead%:/;").set("dead", &dead).start();
+    let seen = nginx.fetch("/");
+    let advice = format!("the listen queue of {dead} is full (1 waiting, limit 0)");
+    says(&seen, "listen_queue_full", Some("accept_queue_full"), &advice);
+    shows(&seen, &json!({"accept_queue": 1, "accept_queue_limit": 0}));
+    assert!(evidence(&seen)["somaxconn"].is_u64(), "{}", evidence(&seen));
+}
+
+/// systemd gives nginx a /var/tmp of its own, and the back end puts its socket into the other.
+#[test]
+fn a_temporary_directory_of_its_own() {
+    let own = std::env::temp_dir().join(format!("systemd-private-{}-nginx", std::process::id()));
+    fs::create_dir_all(own.join("tmp")).unwrap();
+    mounts::private(|mounts| {
+        mounts.bind(own.join("tmp").to_str().unwrap(), "/var/tmp");
+        let nginx = Nginx::location("proxy_pass http://unix:/var/tmp/app.sock:/;").start();
+        let seen = nginx.fetch("/");
+        let advice = "/var/tmp/app.sock is not in the directory that nginx sees";
+        says(&seen, "unix_socket_missing", None, advice);
+        shows(&seen, &json!({"missing": "/var/tmp/app.sock", "private_tmp": true}));
+    });
+    fs::remove_dir_all(&own).unwrap();
 }
 
 /// selinuxfs as nginx reads it: this machine has none.

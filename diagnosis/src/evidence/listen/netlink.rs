@@ -11,12 +11,12 @@ const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u8 = 10;
 
 const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(in crate::evidence) const NLMSG_DONE: u16 = 3;
+pub(in crate::evidence) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_DUMP: u16 = 0x300;
+pub(in crate::evidence) const NLM_F_REQUEST: u16 = 1;
+pub(in crate::evidence) const NLM_F_DUMP: u16 = 0x300;
 
 const RTA_DST: u16 = 1;
 const RTN_LOCAL: u8 = 2;
@@ -94,7 +94,7 @@ pub fn route_request(ip: IpAddr) -> Vec<u8> {
     message(RTM_GETROUTE, NLM_F_REQUEST, &body)
 }
 
-fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+pub(in crate::evidence) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len().saturating_add(HEADER)).unwrap_or(0);
     let mut message = Vec::with_capacity(128);
     message.extend(length.to_ne_bytes());
@@ -144,7 +144,7 @@ fn is_missing(error: &[u8]) -> bool {
 }
 
 /// The first message of a datagram: its type, its body, and what follows it.
-fn next_message(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+pub(in crate::evidence) fn next_message(datagram: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = usize::try_from(u32::from_ne_bytes(array(datagram, 0)?)).ok()?;
     let kind = u16::from_ne_bytes(array(datagram, 4)?);
     let body = datagram.get(HEADER..length)?;
@@ -179,7 +179,7 @@ fn listener(body: &[u8]) -> Option<Listener> {
 }
 
 /// The value of the first struct nlattr of this type: length u16, type u16, value, padding.
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(in crate::evidence) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
         let length = usize::from(u16::from_ne_bytes(array(attributes, 0)?));
         let kind = u16::from_ne_bytes(array(attributes, 2)?);
@@ -196,7 +196,7 @@ const fn aligned(length: usize) -> Option<usize> {
     length.checked_next_multiple_of(4)
 }
 
-fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+pub(in crate::evidence) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
 }
 

@@ -158,12 +158,21 @@ fn what_the_permissions_do_not_explain() {
 #[test]
 fn nobody_listens_or_it_is_no_socket() {
     let socket = Reach::There(SOCKET, true);
-    for listens in [Some(false), None] {
-        let found = refused(PATH, &socket, listens).unwrap();
-        assert_eq!(found.hint, Some(Hint::NoListener));
-        assert!(found.advice.unwrap().contains("left behind"));
+    let of = |listener| refused(PATH, &socket, listener).unwrap();
+    let queue = Queue { waiting: 0, limit: 5 };
+    for (listener, hint, words) in [
+        (None, Some(Hint::NoListener), "left behind"),
+        (Some(Listener::Nobody), Some(Hint::NoListener), "left behind"),
+        (Some(Listener::Replaced), Some(Hint::NoListener), "was replaced since"),
+        (Some(Listener::Named), None, "a socket of that name"),
+        (Some(Listener::Here(queue)), Some(Hint::ListenerPresent), "does by now"),
+    ] {
+        let found = of(listener);
+        assert_eq!(found.hint, hint);
+        assert!(found.advice.unwrap().contains(words), "{listener:?}");
     }
-    assert_eq!(refused(PATH, &socket, Some(true)).unwrap().hint, Some(Hint::ListenerPresent));
+    assert_eq!(of(Some(Listener::Nobody)).facts.last(), Some(&("listener", "nobody".into())));
+    assert_eq!(of(None).facts.last(), Some(&("owner_gid", 0.into())));
     for (mode, kind) in [
         (0o100_644, "regular_file"),
         (0o040_755, "directory"),
@@ -175,4 +184,20 @@ fn nobody_listens_or_it_is_no_socket() {
         assert_eq!((found.hint, &found.facts[0]), (None, &("kind", kind.into())));
     }
     assert_eq!(refused(PATH, &Reach::Unknown, None), None);
+}
+
+#[test]
+fn a_full_queue_has_its_figures() {
+    let full_of = |waiting| full(PATH, Queue { waiting, limit: 5 }, Some(b"4096\n"));
+    let found = full_of(6);
+    assert_eq!(found.hint, Some(Hint::AcceptQueueFull));
+    let facts = [("accept_queue", 6), ("accept_queue_limit", 5), ("somaxconn", 4096)];
+    assert_eq!(found.facts, facts.map(|(key, number)| (key, Value::Number(number))));
+    let advice = found.advice.unwrap();
+    assert!(advice.contains("is full (6 waiting, limit 5)") && advice.ends_with("its backlog"));
+    let found = full(PATH, Queue { waiting: 6, limit: 5 }, Some(b"5\n"));
+    assert!(found.advice.unwrap().ends_with("after net.core.somaxconn, which limits it"));
+    // It has been emptied meanwhile: the figures say so.
+    let found = full_of(5);
+    assert_eq!((found.hint, found.advice, found.facts.len()), (None, None, 3));
 }
