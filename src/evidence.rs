@@ -43,6 +43,7 @@ pub(crate) struct Scene<'a> {
 pub(crate) fn prepare() {
     memory::prepare();
     listen::prepare();
+    unix_listen::prepare();
 }
 
 /// The evidence on an attempt that has just failed, and its age in milliseconds.

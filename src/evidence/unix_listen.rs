@@ -3,38 +3,46 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
-use std::time::Instant;
 
 use diagnosis::evidence::listen::netlink::Progress;
+use diagnosis::evidence::socket_path::Attributes;
 use diagnosis::evidence::unix_listen::{self, Listener, Place};
 
+use super::proc;
 use crate::ffi::netlink::{Netlink, Part};
 
 /// Longer than any datagram of an answer.
 const ANSWER_BYTES: usize = 16 << 10;
-/// Some six hundred listeners; more would take too long.
-const MAX_ANSWERS: usize = 4;
-/// Some four hundred sockets of any kind, which take about as long.
+/// More than a thousand listeners.
+const MAX_ANSWERS: usize = 10;
+/// The kernel takes a fifth of a microsecond for each.
+const MAX_SOCKETS: u64 = 2048;
+/// Some four hundred sockets of any kind, which the kernel takes longer to print.
 const MAX_TABLE_BYTES: u64 = 32 << 10;
 
 thread_local! {
-    /// When the kernel may be asked again.
-    static NOT_BEFORE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// The kernel has no such list, which does not change.
+    static MISSING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// `None` when that cannot be asked, or would take too long. The kernel walks all unix sockets of
-/// this network, so another look is taken only when a thousand times as long has passed.
+/// `None` when that cannot be asked, or would take too long: the kernel walks all unix sockets of
+/// this network, connections too.
 pub(crate) fn look(place: &Place<'_>) -> Option<Listener> {
-    let now = Instant::now();
-    if NOT_BEFORE.get().is_some_and(|then| now < then) {
-        return None;
-    }
-    let listener = from_netlink(place).or_else(|| from_procfs(place.path));
-    NOT_BEFORE.set(now.checked_add(now.elapsed().saturating_mul(1000)));
-    listener
+    unix_listen::count(&proc::read("/proc/self/net/protocols")?)
+        .filter(|sockets| *sockets <= MAX_SOCKETS)?;
+    from_netlink(place).or_else(|| from_procfs(place.path))
+}
+
+/// Asks once, when a worker starts: the kernel may have to load the module that answers, which takes
+/// longer than a request should wait.
+pub(crate) fn prepare() {
+    let _ = from_netlink(&Place { path: b"", found: Attributes::default() });
 }
 
 fn from_netlink(place: &Place<'_>) -> Option<Listener> {
+    if MISSING.get() {
+        return None;
+    }
     let kernel = Netlink::open(Part::Sockets)?;
     kernel.ask(&unix_listen::request())?;
     let mut answer = vec![0; ANSWER_BYTES];
@@ -43,6 +51,10 @@ fn from_netlink(place: &Place<'_>) -> Option<Listener> {
         match unix_listen::read(kernel.receive(&mut answer)?, place, &mut found) {
             Progress::More => {}
             Progress::Done => return Some(found),
+            Progress::Missing => {
+                MISSING.set(true);
+                return None;
+            }
             Progress::Failed => return None,
         }
     }

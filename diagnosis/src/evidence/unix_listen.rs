@@ -1,12 +1,12 @@
 //! Who listens on a unix socket: sock_diag(7) with linux/unix_diag.h, or `/proc/net/unix`.
 
-use super::Fact;
 use super::listen::Queue;
 use super::listen::netlink::{
-    NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, Progress, SOCK_DIAG_BY_FAMILY, array, attribute,
-    message, next_message,
+    NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Progress, SOCK_DIAG_BY_FAMILY, array,
+    attribute, is_missing, message, next_message,
 };
 use super::socket_path::Attributes;
+use super::{Fact, kernel};
 
 const AF_UNIX: u8 = 1;
 const TCP_LISTEN: u8 = 10;
@@ -71,6 +71,13 @@ pub fn request() -> Vec<u8> {
     message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, &body)
 }
 
+/// How many unix sockets there are: their lines of `/proc/net/protocols` say name, size, number.
+pub fn count(protocols: &[u8]) -> Option<u64> {
+    let number = |name| kernel::number(kernel::row(protocols, name)?.nth(1)?);
+    // Before Linux 5.15 they were all of one name.
+    number("UNIX").map(|all| all.saturating_add(number("UNIX-STREAM").unwrap_or(0)))
+}
+
 /// Looks for the listener of `place` in one datagram of the answer; what is most telling is kept.
 pub fn read(datagram: &[u8], place: &Place<'_>, found: &mut Listener) -> Progress {
     let mut rest = datagram;
@@ -86,6 +93,7 @@ pub fn read(datagram: &[u8], place: &Place<'_>, found: &mut Listener) -> Progres
                 Some(other) => *found = other,
                 None => {}
             },
+            (NLMSG_ERROR, _) if is_missing(body) => return Progress::Missing,
             _ => return Progress::Failed,
         }
         rest = after;
@@ -225,8 +233,10 @@ mod tests {
         let done = message(NLMSG_DONE, 0, &[0; 4]);
         assert_eq!(seen(&done, &place(1, 1)), (Progress::Done, Listener::Nobody));
         assert_eq!(seen(&[], &place(1, 1)), (Progress::More, Listener::Nobody));
-        // NLMSG_ERROR: no such family here, or not permitted.
-        let error = message(2, 0, &[0; 20]);
+        // NLMSG_ERROR: ENOENT, without the kernel's module; then EPERM.
+        let missing = message(2, 0, &[&(-2_i32).to_ne_bytes()[..], &[0; 16]].concat());
+        assert_eq!(seen(&missing, &place(1, 1)).0, Progress::Missing);
+        let error = message(2, 0, &[&(-1_i32).to_ne_bytes()[..], &[0; 16]].concat());
         assert_eq!(seen(&error, &place(1, 1)), (Progress::Failed, Listener::Nobody));
         let replaced = [datagram(6, 0x0fe0_0000), done].concat();
         assert_eq!(seen(&replaced, &place(1, 0xfe00)), (Progress::Done, Listener::Replaced));
@@ -244,6 +254,18 @@ mod tests {
                 broken[at] = value;
                 seen(&broken, &place(1, 2));
             }
+        }
+    }
+
+    #[test]
+    fn unix_sockets_are_counted() {
+        let old: &[u8] = b"protocol  size sockets  memory press maxhdr  slab module     cl co\n\
+            PACKET    1408      1      -1   NI       0   no   kernel      n  n\n\
+            UNIX      1024     36      -1   NI       0   yes  kernel      n  n\n";
+        let new = [old, b"UNIX-STREAM 1024  6  -1   NI       0   yes  kernel      y  n\n"].concat();
+        assert_eq!((count(old), count(&new)), (Some(36), Some(42)));
+        for broken in [&b""[..], b"UNIX", b"UNIX 1024", b"UNIX 1024 -1", b"UNIXES 1 2\n"] {
+            assert_eq!(count(broken), None);
         }
     }
 

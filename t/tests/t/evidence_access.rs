@@ -11,6 +11,7 @@ use nginx_test::diagnosis::Attempt;
 use nginx_test::sandbox::Landlock;
 use nginx_test::sandbox::acl;
 use nginx_test::sandbox::mounts::{self, Mounts};
+use nginx_test::sandbox::netns::isolated;
 use nginx_test::{Backend, Nginx, Seen};
 use serde_json::{Value, json};
 
@@ -187,6 +188,36 @@ fn a_full_listen_queue() {
     assert!(evidence(&seen)["somaxconn"].is_u64(), "{}", evidence(&seen));
 }
 
+/// Without netlink, /proc/net/unix knows names. In a network of its own the list is short.
+#[test]
+fn netlink_is_refused() {
+    isolated(|_| {
+        let nginx = Nginx::location("proxy_pass http://unix:%dir%/$arg_name:/;");
+        let nginx = nginx.refuse_netlink().start();
+        let path = |name: &str| nginx.dir().join(name);
+        stale(&path("stale"));
+        let seen = nginx.fetch("/?name=stale");
+        says(&seen, "unix_socket_refused", Some("no_listener"), "left behind");
+        shows(&seen, &json!({"kind": "socket", "listener": "nobody"}));
+
+        let _held = bind(&path("replaced"), 0o777);
+        fs::rename(path("replaced"), path("before")).unwrap();
+        fs::rename(path("stale"), path("replaced")).unwrap();
+        let seen = nginx.fetch("/?name=replaced");
+        says(&seen, "unix_socket_refused", None, "a program has a socket of that name");
+        shows(&seen, &json!({"kind": "socket", "listener": "named"}));
+    });
+}
+
+#[test]
+fn a_full_listen_queue_without_figures() {
+    let dead = Dead::full_unix_queue();
+    let nginx = Nginx::location("proxy_pass http://%dead%:/;").set("dead", &dead);
+    let seen = nginx.refuse_netlink().start().fetch("/");
+    says(&seen, "listen_queue_full", None, &format!("the listen queue of {dead} is full; give"));
+    assert_eq!(seen.diagnosis().attempt().raw.get("evidence"), None);
+}
+
 /// systemd gives nginx a /var/tmp of its own, and the back end puts its socket into the other.
 #[test]
 fn a_temporary_directory_of_its_own() {
@@ -269,6 +300,16 @@ fn no_selinux_at_all() {
     let (seen, _) = denied();
     says(&seen, "connection_denied", None, "SELinux does not run here, so look");
     shows(&seen, &json!({"selinux": "off", "httpd_can_network_connect": null}));
+}
+
+#[test]
+fn a_seccomp_filter_is_seen() {
+    let backend = Backend::ok("never reached");
+    let nginx = Nginx::location("proxy_pass http://%backend%;").set("backend", &backend);
+    let nginx = nginx.refuse_netlink().landlock(Landlock::deny_connect()).start();
+    let seen = nginx.fetch("/");
+    says(&seen, "connection_denied", None, "look at the seccomp filter that nginx runs under");
+    shows(&seen, &json!({"seccomp": true}));
 }
 
 /// Neither sysfs nor what the kernel says of itself.

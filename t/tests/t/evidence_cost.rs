@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nginx_test::env::valgrind;
 use nginx_test::sandbox::netns::isolated;
@@ -9,9 +10,9 @@ use nginx_test::{Backend, Nginx, Place, Step};
 
 use crate::evidence_container::nobody_listens;
 
-const LISTENERS: u16 = 1_000;
-const CONNECTIONS_EACH: usize = 10;
-const LOOKS: u8 = 200;
+pub(crate) const LISTENERS: u16 = 1_000;
+pub(crate) const CONNECTIONS_EACH: usize = 10;
+pub(crate) const LOOKS: u8 = 200;
 
 /// A thousand listening sockets and ten thousand connections, which nobody accepts.
 struct Busy(#[expect(dead_code, reason = "kept open")] Vec<(TcpListener, Vec<TcpStream>)>);
@@ -55,22 +56,32 @@ fn refused(evidence: &str, refuse_netlink: bool) -> u64 {
 }
 
 /// The first number of /proc/<pid>/schedstat (proc(5)).
-fn processor_time(pid: i32) -> u64 {
+pub(crate) fn processor_time(pid: i32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// All the descriptors that this process may have, for one test at a time.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static BUSY: Mutex<()> = Mutex::new(());
+    let alone = BUSY.lock().unwrap_or_else(PoisonError::into_inner);
+    raise_file_limit();
+    alone
+}
+
+/// What a look adds to `fail`, which returns the time for [`LOOKS`] failures.
+pub(crate) fn measure(what: &str, fail: &dyn Fn(&str) -> u64) {
+    let look = fail("on").saturating_sub(fail("off")) / u64::from(LOOKS);
+    eprintln!("{what}: a look takes {} us", look / 1_000);
+    let limit = if valgrind() { 20_000_000 } else { 1_000_000 };
+    assert!(look < limit, "{what}: {look} ns");
+}
+
 #[test]
 fn a_look_takes_less_than_a_millisecond() {
+    let _alone = alone();
     isolated(|_| {
-        raise_file_limit();
         let _busy = Busy::host();
-        let measure = |what: &str, fail: &dyn Fn(&str) -> u64| {
-            let look = fail("on").saturating_sub(fail("off")) / u64::from(LOOKS);
-            eprintln!("{what}: a look takes {} us", look / 1_000);
-            let limit = if valgrind() { 20_000_000 } else { 1_000_000 };
-            assert!(look < limit, "{what}: {look} ns");
-        };
         measure("refused", &|evidence| refused(evidence, false));
         measure("refused without netlink", &|evidence| refused(evidence, true));
         measure("closed", &closed);

@@ -22,6 +22,7 @@ mod error_logs;
 mod evidence_access;
 mod evidence_container;
 mod evidence_cost;
+mod evidence_cost_unix;
 mod evidence_degrade;
 mod evidence_ended;
 mod evidence_listen;

@@ -10,7 +10,7 @@ const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const TCP_LISTEN: u8 = 10;
 
-const NLMSG_ERROR: u16 = 2;
+pub(in crate::evidence) const NLMSG_ERROR: u16 = 2;
 pub(in crate::evidence) const NLMSG_DONE: u16 = 3;
 pub(in crate::evidence) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
@@ -139,7 +139,7 @@ pub fn read_is_local(datagram: &[u8]) -> Option<bool> {
 }
 
 /// Whether a struct nlmsgerr, which begins with a negative errno, has ENOENT.
-fn is_missing(error: &[u8]) -> bool {
+pub(in crate::evidence) fn is_missing(error: &[u8]) -> bool {
     array(error, 0).map(i32::from_ne_bytes) == Some(-2)
 }
 
