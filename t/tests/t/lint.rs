@@ -1,6 +1,6 @@
 //! What is said about a configuration when nginx reads it: where, to whom, and when not.
 
-use nginx_test::{Backend, Checked, Nginx, Running};
+use nginx_test::{Backend, Checked, Nginx, Running, env};
 
 /// What `nginx -t` complains of, without `nginx: ` and the file's path.
 pub(crate) fn complaints(checked: &Checked) -> Vec<String> {
@@ -126,4 +126,29 @@ fn it_is_logged_at_the_start_and_at_each_reload() {
     nginx.rewrite("nginx.conf", &conf);
     nginx.reload();
     assert_eq!(count(&nginx), 2, "{}", nginx.error_log());
+}
+
+/// nginx unloads a module with the configuration that has loaded it, here one that is refused while
+/// the tables of commands are ours. What it reads afterwards must not lead into the void.
+#[test]
+fn a_module_that_was_loaded_in_vain_leaves_nothing_behind() {
+    let backend = Backend::ok("served");
+    let nginx = Nginx::location("proxy_read_timeout 1h; proxy_pass http://%backend%;");
+    let mut nginx = nginx.set("backend", &backend).bare().allow_alert("nonsense").start();
+    let conf = std::fs::read_to_string(nginx.dir().join("nginx.conf")).unwrap();
+    let with = format!("load_module {};\n{conf}", env::module().display());
+    for round in 1..=2 {
+        let nonsense = format!("proxy_read_timeout 1h; nonsense{round};");
+        nginx.rewrite("nginx.conf", &with.replace("proxy_read_timeout 1h;", &nonsense));
+        nginx.signal(libc::SIGHUP);
+        nginx.wait_for_error(&format!("unknown directive \"nonsense{round}\""));
+        nginx.rewrite("nginx.conf", &conf);
+        nginx.reload();
+        assert_eq!(nginx.get("/").text(), "served");
+    }
+    for conf in [&with, &conf, &with] {
+        nginx.rewrite("nginx.conf", conf);
+        nginx.reload();
+        assert_eq!(nginx.get("/").text(), "served");
+    }
 }

@@ -8,6 +8,7 @@ use nginx_test::sandbox::netns::isolated;
 use nginx_test::{Backend, Nginx, Running, Seen, Step, curl};
 
 use crate::expect::{Failure, ended, nothing};
+use crate::lint::complaints;
 
 /// Every directive of a complete reverse proxy, as the 502 checklist that the causes refer to ends
 /// with: a redirect to https, TLS with http2, security headers, upgraded connections, time-outs,
@@ -144,6 +145,23 @@ fn the_shipped_reverse_proxy() {
     let example = fill(&shipped("reverse-proxy.conf"), &NAMES);
     let example = fill(&example, &[("/var/www/app/static/", "%dir%/")]);
     works_and_then_stops(&example, "/static/");
+}
+
+/// What `nginx -t` says of an example, apart from what newer versions of nginx deprecate.
+fn warnings(example: &str) -> Vec<String> {
+    let backend = Backend::ok("");
+    let mut found = complaints(&proxy(&fill(example, &NAMES), &backend).check());
+    found.retain(|line| !line.contains("is deprecated"));
+    found
+}
+
+#[test]
+fn the_examples_are_sound_but_for_the_checklists_upgrade() {
+    assert_eq!(warnings(&shipped("reverse-proxy.conf")), [""; 0]);
+    let found = warnings(CHECKLIST);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let words = "[warn] \"Connection: upgrade\" goes with every request to \"backend\": ";
+    assert!(found[0].starts_with(words), "{found:?}");
 }
 
 /// A response header that fits the template's buffers and not nginx's own.
