@@ -12,7 +12,8 @@ use crate::evidence_container::nobody_listens;
 
 pub(crate) const LISTENERS: u16 = 1_000;
 pub(crate) const CONNECTIONS_EACH: usize = 10;
-pub(crate) const LOOKS: u8 = 200;
+/// No more than a worker takes in a second.
+pub(crate) const LOOKS: u8 = 60;
 
 /// A thousand listening sockets and ten thousand connections, which nobody accepts.
 struct Busy(#[expect(dead_code, reason = "kept open")] Vec<(TcpListener, Vec<TcpStream>)>);
