@@ -21,7 +21,7 @@ pub(crate) fn response_header(request: Request<'_>) {
     }
     observe::reconcile(request);
     watch_upgraded(request);
-    if request.is_main() {
+    if request.is_main() && !is_ordinary(request, conf) {
         main_header(request, conf);
     }
 }
@@ -33,12 +33,24 @@ fn watch_upgraded(request: Request<'_>) {
     }
 }
 
+#[cold]
 fn watch_end<'r>(request: Request<'r>, upstream: Upstream<'r>) -> Option<&'r RefCell<Record>> {
     let record = request.record_or_create()?;
     upstream.watch_end(request, record);
     Some(record)
 }
 
+/// Nearly every response: nothing failed, and the upstream has sent no field like ours. A quick look
+/// that may say no without a reason.
+fn is_ordinary(request: Request<'_>, conf: &LocConf) -> bool {
+    let lengths = hidden_names(conf).map(<[u8]>::len);
+    request.record().is_none()
+        && request.upstream().is_none_or(|upstream| {
+            !upstream.passes_trailers() && !request.has_response_header_of_length(lengths)
+        })
+}
+
+#[cold]
 fn main_header<'r>(request: Request<'r>, conf: &'r LocConf) {
     let names = hidden_names(conf);
     let upstream = request.upstream();
@@ -88,17 +100,17 @@ fn hidden_names(conf: &LocConf) -> Names<'_> {
 fn failed_header<'r>(
     request: Request<'r>,
     conf: &'r LocConf,
-    record: &RefCell<Record>,
+    record: &'r RefCell<Record>,
     trusted: bool,
 ) {
     let Some(fields) = fields(request, conf, &record.borrow(), trusted) else { return };
     if let Some((name, value)) = fields.diagnosis {
-        request.add_response_header(name, value);
+        request.add_response_header(record, name, value);
     }
     if let Some(member) = fields.proxy_status {
         // Field lines are joined: one that is no List would take ours with it.
         request.retain_response_headers(PROXY_STATUS, field::is_list);
-        request.add_response_header(PROXY_STATUS, member.into_bytes());
+        request.add_response_header(record, PROXY_STATUS, member.into_bytes());
     }
 }
 
@@ -114,14 +126,19 @@ fn fields<'r>(
     record: &Record,
     trusted: bool,
 ) -> Option<Fields<'r>> {
-    let diagnosis = diagnosis(request, record)?;
     // Others learn of a failure only from a response that nginx made because of it.
-    if !trusted && diagnosis.outcome != Outcome::Failed {
+    if !trusted && diagnosis(request, record)?.outcome != Outcome::Failed {
         return None;
     }
-    let value =
-        || if trusted { full(request, conf, &diagnosis) } else { field::tokens(&diagnosis) };
-    let member = |identifier| proxy_status::member(identifier, &diagnosis, trusted);
+    let value = || {
+        if trusted {
+            full(request, conf, record)
+        } else {
+            field::tokens(record.attempts(), record.dropped())
+        }
+    };
+    let member =
+        |identifier| proxy_status::member(identifier, &diagnosis(request, record)?, trusted);
     Some(Fields {
         diagnosis: conf.header().map(|name| (name, value())),
         proxy_status: conf.proxy_status().and_then(member),
@@ -129,14 +146,10 @@ fn fields<'r>(
 }
 
 /// The whole field, after what the upstream sent under the same name: one field line says it all.
-fn full(request: Request<'_>, conf: &LocConf, diagnosis: &Diagnosis<'_>) -> Vec<u8> {
-    let names = hidden_names(conf);
-    let inner = match request.upstream() {
-        Some(_) => request.response_headers(&names),
-        None => Vec::new(),
-    };
-    request.hide_response_headers(&names);
-    field::full(&inner, diagnosis)
+fn full(request: Request<'_>, conf: &LocConf, record: &Record) -> Vec<u8> {
+    let lines = request.take_response_headers(&hidden_names(conf));
+    let inner = if request.upstream().is_some() { &lines[..] } else { &[] };
+    field::full(inner, record.attempts(), record.dropped())
 }
 
 /// The record of the main request `main`, ready to be written; `None` when nothing failed.

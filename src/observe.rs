@@ -44,14 +44,12 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         return;
     }
     let tried = address_of(verdict, address);
-    let mut attempt = Attempt {
-        ms: began.then(|| upstream.elapsed_ms()),
-        status: observation.status,
-        bytes_received: observation.bytes_received,
-        reused: observation.reused,
-        headroom,
-        ..attempt(verdict, observation.protocol, Some(upstream), tried, words)
-    };
+    let mut attempt = attempt(verdict, observation.protocol, Some(upstream), tried, words);
+    attempt.ms = began.then(|| upstream.elapsed_ms());
+    attempt.status = observation.status;
+    attempt.bytes_received = observation.bytes_received;
+    attempt.reused = observation.reused;
+    attempt.headroom = headroom;
     if request.loc_conf().takes_evidence() {
         evidence::history::note(&attempt);
         let scene = Scene { attempt: &attempt, observation: &observation, upstream };
@@ -95,16 +93,22 @@ fn upgraded_timeout(request: Request<'_>) {
 
 /// Finds the failures that nginx did not log, and marks the attempts that were followed by
 /// another one.
+#[inline]
 pub(crate) fn reconcile(request: Request<'_>) {
-    let states = request.states();
-    // Nearly every request: one attempt, and it went well.
-    match states {
-        [] => return,
-        [only] if only.status() < 500 => return,
-        [_] if knows(request, 0) => return,
-        [..] => {}
+    match request.states() {
+        // Nearly every request: one attempt, and it went well.
+        [] => {}
+        [only] if only.status() < 500 => {}
+        states => reconcile_failed(request, states.len()),
     }
-    reconcile_before(request, states.len());
+}
+
+/// Cold, as everything that only a failure needs: so the callbacks stay small on the good path.
+#[cold]
+fn reconcile_failed(request: Request<'_>, tries: usize) {
+    if tries > 1 || !knows(request, 0) {
+        reconcile_before(request, tries);
+    }
 }
 
 fn knows(request: Request<'_>, index: usize) -> bool {
@@ -211,6 +215,7 @@ pub(crate) fn client_left(main: Request<'_>) -> bool {
 }
 
 /// The client left while an attempt, or the lookup before it, was under way.
+#[cold]
 fn client_closed(request: Request<'_>) {
     let Some(upstream) = request.upstream() else { return };
     let (index, began) = current_try(request, upstream);

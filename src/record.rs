@@ -142,10 +142,9 @@ impl Record {
         all().find(|(_, entry)| !entry.background).or_else(|| all().next())
     }
 
-    /// Keeps `text` as long as the request lives and returns where it is.
-    pub(crate) fn keep_text(&mut self, text: Vec<u8>) -> &[u8] {
+    /// Keeps `text`, where its bytes are, as long as the request lives.
+    pub(crate) fn keep_text(&mut self, text: Vec<u8>) {
         self.texts.push(text);
-        self.texts.last().map_or(&[], |text| text.as_slice())
     }
 
     /// Keeps what `u->finalize_request` of `owner` was before it was watched.

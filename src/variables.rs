@@ -4,7 +4,7 @@ use diagnosis::{Attempt, Diagnosis, Headroom};
 
 use crate::emit;
 use crate::ffi::Request;
-use crate::observe;
+use crate::record::Record;
 
 /// What all names begin with.
 pub(crate) const PREFIX: &str = "upstream_diagnosis";
@@ -20,7 +20,7 @@ pub(crate) struct Variable {
 
 /// All of them; the scalars speak of the last failed attempt.
 pub(crate) static VARIABLES: [Variable; 16] = [
-    scalar("", |d, _| Some(diagnosis::field::full(&[], d))),
+    scalar("", |d, _| Some(diagnosis::field::full(&[], d.attempts, d.dropped))),
     scalar("_cause", |_, attempt| text(attempt.verdict.cause.token())),
     scalar("_phase", |_, attempt| text(attempt.verdict.phase.token())),
     scalar("_outcome", |d, _| text(d.outcome.token())),
@@ -43,16 +43,14 @@ pub(crate) static VARIABLES: [Variable; 16] = [
     },
 ];
 
-/// The value of `variable` for `request`, or for the main request if it is a subrequest; `None`
-/// while nothing has failed.
-pub(crate) fn evaluate(request: Request<'_>, variable: &Variable) -> Option<Vec<u8>> {
-    let main = request.main();
-    // nginx may ask between the failure and our next callback: error_page with a variable.
-    if main.loc_conf().is_enabled() {
-        observe::reconcile(main);
-    }
-    let record = main.record()?.borrow();
-    let diagnosis = emit::diagnosis(main, &record)?;
+/// The value of `variable` for `request`, or for the main request if it is a subrequest, whose
+/// record this is; `None` while nothing has failed.
+pub(crate) fn evaluate(
+    request: Request<'_>,
+    record: &Record,
+    variable: &Variable,
+) -> Option<Vec<u8>> {
+    let diagnosis = emit::diagnosis(request.main(), record)?;
     (variable.write)(&diagnosis, record.attempts().last()?)
 }
 

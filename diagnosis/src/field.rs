@@ -5,7 +5,7 @@
 
 use sfv::{List, ListSerializer, Parser};
 
-use crate::{Attempt, Diagnosis, printable};
+use crate::{Attempt, printable};
 
 /// The longest field that is ever written.
 pub const MAX_BYTES: usize = 1024;
@@ -13,16 +13,17 @@ pub const MAX_BYTES: usize = 1024;
 /// Marks the first member of a field that lost older ones.
 const TRUNCATED: &str = ";truncated";
 
-/// All that is known, for a trusted client: printable ASCII. `inner` are the lines of the same name
+/// All that is known, for a trusted client: printable ASCII. `dropped` older attempts are only
+/// counted. `inner` are the lines of the same name
 /// that the upstream sent, hostile; one that is no List is dropped. Ours come after them: theirs
 /// are older.
-pub fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> Vec<u8> {
-    if let ([], [attempt], 0) = (inner, d.attempts, d.dropped) {
+pub fn full(inner: &[&[u8]], attempts: &[Attempt], dropped: u32) -> Vec<u8> {
+    if let ([], [attempt], 0) = (inner, attempts, dropped) {
         return longest_that_fits(attempt, 0);
     }
     let theirs = inner.iter().flat_map(|line| members(line));
-    let ours = d.attempts.iter().map(|attempt| longest_that_fits(attempt, TRUNCATED.len()));
-    join(theirs.chain(ours).collect(), d.dropped > 0)
+    let ours = attempts.iter().map(|attempt| longest_that_fits(attempt, TRUNCATED.len()));
+    join(theirs.chain(ours).collect(), dropped > 0)
 }
 
 /// Whether a field line that another server sent is a List as it stands.
@@ -31,9 +32,9 @@ pub fn is_list(line: &[u8]) -> bool {
 }
 
 /// Bare cause tokens, for anybody.
-pub fn tokens(d: &Diagnosis<'_>) -> Vec<u8> {
-    let causes = d.attempts.iter().map(|attempt| attempt.verdict.cause.token().into());
-    join(causes.collect(), d.dropped > 0)
+pub fn tokens(attempts: &[Attempt], dropped: u32) -> Vec<u8> {
+    let causes = attempts.iter().map(|attempt| attempt.verdict.cause.token().into());
+    join(causes.collect(), dropped > 0)
 }
 
 /// As many of the newest members as fit.
@@ -71,19 +72,25 @@ fn members(line: &[u8]) -> Vec<Vec<u8>> {
     list.iter().filter_map(written).collect()
 }
 
-/// A member of at most [`MAX_BYTES`] less `reserve`; where escapes make it longer, it does without
-/// its longest strings.
+/// A member of at most [`MAX_BYTES`] less `reserve`.
 fn longest_that_fits(a: &Attempt, reserve: usize) -> Vec<u8> {
     let room = MAX_BYTES.saturating_sub(reserve);
+    let whole = member(a, usize::MAX);
+    if whole.len() <= room { whole } else { shortened(a, room) }
+}
+
+/// Where escapes make a member longer than `room`, it does without its longest strings.
+#[cold]
+fn shortened(a: &Attempt, room: usize) -> Vec<u8> {
     let mut shorter_than = usize::MAX;
     loop {
+        let lengths = [a.upstream(), a.server(), a.address()].map(cut_length);
+        let shown = lengths.into_iter().filter(|length| *length < shorter_than);
+        shorter_than = shown.max().unwrap_or(0);
         let member = member(a, shorter_than);
         if member.len() <= room || shorter_than == 0 {
             return member;
         }
-        let lengths = [a.upstream(), a.server(), a.address()].map(cut_length);
-        let shown = lengths.into_iter().filter(|length| *length < shorter_than);
-        shorter_than = shown.max().unwrap_or(0);
     }
 }
 
@@ -97,15 +104,19 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
     out.extend_from_slice(v.cause.token().as_bytes());
     out.extend_from_slice(b";phase=");
     out.extend_from_slice(v.phase.token().as_bytes());
-    let mut string = |key: &[u8], text: &[u8]| {
-        if !text.is_empty() && cut_length(text) < shorter_than {
-            out.extend_from_slice(key);
-            quoted(&mut out, text, a.texts.are_plain());
-        }
-    };
-    string(b";upstream=\"", a.upstream());
-    string(b";server=\"", a.server());
-    string(b";address=\"", a.address());
+    let is_shown = |text: &[u8]| !text.is_empty() && cut_length(text) < shorter_than;
+    if is_shown(a.upstream()) {
+        out.extend_from_slice(b";upstream=\"");
+        quoted(&mut out, a.upstream(), a.texts.are_plain());
+    }
+    if is_shown(a.server()) {
+        out.extend_from_slice(b";server=\"");
+        quoted(&mut out, a.server(), a.texts.are_plain());
+    }
+    if is_shown(a.address()) {
+        out.extend_from_slice(b";address=\"");
+        quoted(&mut out, a.address(), a.texts.are_plain());
+    }
     if let Some(name) = v.errno.and_then(|errno| errno.name()) {
         out.extend_from_slice(b";errno=");
         out.extend_from_slice(name.as_bytes());
@@ -142,19 +153,25 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
 
 /// RFC 9651, section 4.1.6.
 /// The text and the closing quote. `plain`: it is known to need no escape.
+#[inline]
 pub(crate) fn quoted(out: &mut Vec<u8>, text: &[u8], plain: bool) {
     let text = text.get(..printable::MAX_BYTES).unwrap_or(text);
     if plain {
         out.extend_from_slice(text);
     } else {
-        for byte in printable::ascii(text).iter().copied() {
-            if matches!(byte, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(byte);
-        }
+        escaped(out, text);
     }
     out.push(b'"');
+}
+
+#[cold]
+fn escaped(out: &mut Vec<u8>, text: &[u8]) {
+    for byte in printable::ascii(text).iter().copied() {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
 }
 
 /// RFC 9651, section 4.1.4: at most 15 digits, so an unlimited RLIMIT_NOFILE is cut.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::evidence::{Evidence, Fact, Value};
-use crate::{Attempt, Diagnosis, Headroom, advice, printable};
+use crate::{Attempt, Diagnosis, Headroom, Verdict, advice, printable};
 
 /// No string from outside is written longer than this, before escapes.
 const MAX_BYTES: usize = 512;
@@ -17,30 +17,30 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
 /// One object: version, outcome, the last failed attempt in short, all attempts in full.
 pub fn object(d: &Diagnosis<'_>) -> Vec<u8> {
     let mut json = Json { out: Vec::with_capacity(1024) };
-    json.word(r#"{"v":1,"outcome":""#, d.outcome.token());
+    json.raw(r#"{"v":1,"outcome":""#);
+    json.raw(d.outcome.token());
     if let Some(last) = d.attempts.last() {
-        json.word(r#","cause":""#, last.verdict.cause.token());
-        json.word(r#","phase":""#, last.verdict.phase.token());
+        json.verdict(r#"","cause":""#, &last.verdict);
         if d.status > 0 {
             json.number(r#","status":"#, d.status.into());
         }
         json.text(r#","upstream":""#, last.upstream(), last);
         json.raw(r#","advice":""#);
         advice::pieces(last, |piece| json.out.extend_from_slice(piece));
-        json.raw(r#"""#);
     }
-    json.raw(r#","attempts":["#);
+    json.raw(r#"","attempts":["#);
     for (index, attempt) in d.attempts.iter().enumerate() {
         if index > 0 {
             json.raw(",");
         }
         json.attempt(attempt);
     }
-    json.raw("]");
     if d.dropped > 0 {
-        json.number(r#","dropped":"#, d.dropped.into());
+        json.number(r#"],"dropped":"#, d.dropped.into());
+        json.raw("}");
+    } else {
+        json.raw("]}");
     }
-    json.raw("}");
     json.out
 }
 
@@ -52,8 +52,7 @@ struct Json {
 impl Json {
     fn attempt(&mut self, a: &Attempt) {
         let v = &a.verdict;
-        self.word(r#"{"cause":""#, v.cause.token());
-        self.word(r#","phase":""#, v.phase.token());
+        self.verdict(r#"{"cause":""#, v);
         self.text(r#","upstream":""#, a.upstream(), a);
         self.text(r#","server":""#, a.server(), a);
         self.text(r#","address":""#, a.address(), a);
@@ -80,8 +79,10 @@ impl Json {
         self.text(r#","message":""#, a.message(), a);
         if let Some(headroom) = a.headroom {
             self.headroom(headroom);
+            self.raw("}}");
+        } else {
+            self.raw("}");
         }
-        self.raw("}");
     }
 
     /// The finding in a word, and the figures in an object with their age.
@@ -126,18 +127,25 @@ impl Json {
         self.raw("]");
     }
 
+    /// All but the closing brace.
     fn headroom(&mut self, headroom: Headroom) {
         self.number(r#","headroom":{"fd_free":"#, headroom.fd_free);
         self.number(r#","fd_limit":"#, headroom.fd_limit);
         self.number(r#","conn_free":"#, headroom.conn_free);
         self.number(r#","conn_limit":"#, headroom.conn_limit);
-        self.raw("}");
     }
 
     // Inlined, as a copy of known length is a few moves instead of a call.
     #[inline]
     fn raw(&mut self, text: &str) {
         self.out.extend_from_slice(text.as_bytes());
+    }
+
+    #[inline(always)]
+    fn verdict(&mut self, key: &str, v: &Verdict) {
+        self.raw(key);
+        self.raw(v.cause.token());
+        self.word(r#"","phase":""#, v.phase.token());
     }
 
     /// `key` ends with the opening quote.
@@ -155,7 +163,7 @@ impl Json {
     }
 
     /// `text` is one of `a`'s; `key` ends with the opening quote.
-    #[inline]
+    #[inline(always)]
     fn text(&mut self, key: &str, text: &[u8], a: &Attempt) {
         if !text.is_empty() {
             self.raw(key);
@@ -170,6 +178,7 @@ impl Json {
     }
 
     /// The inside of a string.
+    #[cold]
     fn escaped(&mut self, text: &[u8]) {
         if printable::is_plain(text) {
             self.out.extend_from_slice(text);

@@ -250,8 +250,10 @@ fn only_errno(rest: &[u8]) -> Option<Option<Errno>> {
     }
     let (errno, words) = leading_errno(rest)?;
     let inside = words.strip_suffix(b")")?;
-    // Without a way out of the loop, it is done many bytes at a time.
-    let closes = inside.iter().fold(false, |closes, byte| closes | (*byte == b')'));
+    // Without a way out of the loop, sixteen bytes are done at a time.
+    let closes = |bytes: &[u8]| bytes.iter().fold(false, |yes, byte| yes | (*byte == b')'));
+    let (chunks, rest) = inside.as_chunks::<16>();
+    let closes = closes(rest) || chunks.iter().any(|chunk| closes(chunk));
     (!closes).then_some(Some(errno))
 }
 

@@ -1,6 +1,7 @@
 //! What nginx calls: each builds a view and runs one safe function inside the guard.
 
 use core::ffi::{c_char, c_void};
+use std::cell::RefCell;
 
 use nginx_sys::{
     NGX_DECLINED, NGX_ERROR, NGX_OK, ngx_array_push, ngx_conf_t, ngx_cycle_t,
@@ -16,7 +17,8 @@ use super::load::Load;
 use super::request::{Finalizer, Request};
 use super::{guard, log, pool, recorder, system, tables, text};
 use crate::conf::{LocConf, MainConf};
-use crate::variables::{self, VARIABLES};
+use crate::record::Record;
+use crate::variables::{self, VARIABLES, Variable};
 use crate::{emit, evidence, lint, observe};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
@@ -177,12 +179,29 @@ unsafe extern "C" fn variable(
     }
     guard::run((), || {
         panic_point!(request, Variable);
-        let text = variable.and_then(|variable| variables::evaluate(request, variable));
-        if let Some(kept) = text.and_then(|text| request.keep(text)) {
-            set_value(value, kept);
+        // nginx may ask between the failure and our next callback: error_page with a variable.
+        if request.main().loc_conf().is_enabled() {
+            observe::reconcile(request.main());
+        }
+        if let Some((record, variable)) = request.record().zip(variable) {
+            set_written(value, request, record, variable);
         }
     });
     OK
+}
+
+/// Makes `value` what `variable` is after a failure.
+#[cold]
+fn set_written(
+    value: &mut ngx_http_variable_value_t,
+    request: Request<'_>,
+    record: &RefCell<Record>,
+    variable: &Variable,
+) {
+    let text = variables::evaluate(request, &record.borrow(), variable);
+    if let Some(text) = text {
+        set_value(value, text::kept(record, text));
+    }
 }
 
 /// Makes `value` a found one. The length is written as a word, since bindgen's setter goes through
@@ -321,7 +340,7 @@ pub(super) unsafe extern "C" fn create_loc_conf(cf: *mut ngx_conf_t) -> *mut c_v
 /// `cf` must be what nginx passes to a create callback.
 unsafe fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: the caller's contract.
-    unsafe { pool::own((*cf).pool, T::default()) }.cast()
+    unsafe { pool::own((*cf).pool, Box::<T>::default()) }.cast()
 }
 
 pub(super) unsafe extern "C" fn merge_loc_conf(

@@ -6,62 +6,68 @@ use nginx_sys::{
 
 use super::text;
 
-/// Calls `visit` for each line of `list`.
+/// Calls `visit` for each line of `list` that is going to be sent.
 ///
 /// # Safety
-/// `list` must be an initialized list of header lines or trailers; `visit` must not touch it.
+/// As [`parts`]; `visit` must not touch the list.
 pub(super) unsafe fn for_each(list: *mut ngx_list_t, mut visit: impl FnMut(&mut ngx_table_elt_t)) {
     // SAFETY: the caller's contract.
+    for lines in unsafe { parts(list) } {
+        lines.iter_mut().filter(|line| line.hash != 0).for_each(&mut visit);
+    }
+}
+
+/// The lines of `list` as they are stored.
+///
+/// # Safety
+/// `list` must be an initialized list of header lines or trailers, that nobody else touches as long
+/// as the iterator is in use.
+unsafe fn parts<'l>(list: *mut ngx_list_t) -> impl Iterator<Item = &'l mut [ngx_table_elt_t]> {
+    // SAFETY: the caller's contract.
     let mut part: *mut ngx_list_part_t = unsafe { &raw mut (*list).part };
-    // SAFETY: nginx links the parts of a list, ending with NULL (ngx_list_push).
-    while let Some(block) = unsafe { part.as_mut() } {
-        if block.nelts > 0 {
+    core::iter::from_fn(move || {
+        // SAFETY: nginx links the parts of a list, ending with NULL (ngx_list_push).
+        let block = unsafe { part.as_mut() }?;
+        part = block.next;
+        Some(match block.nelts {
+            0 => &mut [][..],
             // SAFETY: a part holds nelts initialized elements (ngx_list_push), in this list of
             // ngx_table_elt_t (the caller's contract).
-            let lines = unsafe { core::slice::from_raw_parts_mut(block.elts.cast(), block.nelts) };
-            lines
-                .iter_mut()
-                .filter(|line: &&mut ngx_table_elt_t| line.hash != 0)
-                .for_each(&mut visit);
-        }
-        part = block.next;
-    }
+            lines => unsafe { core::slice::from_raw_parts_mut(block.elts.cast(), lines) },
+        })
+    })
 }
 
 /// One or two header names; an empty one matches nothing.
 pub(crate) type Names<'n> = [&'n [u8]; 2];
 
-/// Whether a line with one of these names is going to be sent.
+/// Whether `is` says so of a line of `list`.
 ///
 /// # Safety
-/// As [`for_each`].
-pub(super) unsafe fn any(list: *mut ngx_list_t, names: &Names<'_>) -> bool {
-    let mut found = false;
-    let lengths = names.map(<[u8]>::len);
-    let visit = |line: &mut ngx_table_elt_t| {
-        // This runs on the good path, and the length alone rules out nearly every header.
-        if lengths.contains(&line.key.len) {
-            found |= is_named(line, names);
-        }
-    };
-    // SAFETY: the caller's contract; the closure only reads.
-    unsafe { for_each(list, visit) };
-    found
+/// As [`parts`].
+pub(super) unsafe fn any(list: *mut ngx_list_t, is: impl Fn(&ngx_table_elt_t) -> bool) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe { parts(list) }.any(|lines| lines.iter().any(&is))
 }
 
 /// Keeps the lines of `list` with one of these names from being sent.
 ///
 /// # Safety
 /// As [`for_each`].
-pub(super) unsafe fn hide(list: *mut ngx_list_t, names: &Names<'_>) {
+pub(super) unsafe fn hide_all(list: *mut ngx_list_t, names: &Names<'_>) {
     let visit = |line: &mut ngx_table_elt_t| {
         if is_named(line, names) {
-            // nginx's own mark for a hidden header.
-            line.hash = 0;
+            hide(line);
         }
     };
     // SAFETY: the caller's contract.
     unsafe { for_each(list, visit) };
+}
+
+/// Keeps `line` from being sent.
+pub(super) fn hide(line: &mut ngx_table_elt_t) {
+    // nginx's own mark for a hidden header.
+    line.hash = 0;
 }
 
 /// Whether `line` is going to be sent and has one of these names, in any case.

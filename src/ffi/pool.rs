@@ -31,7 +31,7 @@ pub(super) unsafe fn find<'p, T>(pool: *mut ngx_pool_t) -> Option<&'p T> {
 ///
 /// # Safety
 /// As [`find`].
-pub(super) unsafe fn attach<'p, T>(pool: *mut ngx_pool_t, value: T) -> Option<&'p T> {
+pub(super) unsafe fn attach<'p, T>(pool: *mut ngx_pool_t, value: Box<T>) -> Option<&'p T> {
     // SAFETY: NULL, or made from a Box that stays where it is until drop_value.
     unsafe { own(pool, value).as_ref() }
 }
@@ -40,12 +40,12 @@ pub(super) unsafe fn attach<'p, T>(pool: *mut ngx_pool_t, value: T) -> Option<&'
 ///
 /// # Safety
 /// As [`find`].
-pub(super) unsafe fn own<T>(pool: *mut ngx_pool_t, value: T) -> *mut T {
+pub(super) unsafe fn own<T>(pool: *mut ngx_pool_t, value: Box<T>) -> *mut T {
     // SAFETY: the caller's contract; size 0 asks for the cleanup entry alone.
     let Some(cleanup) = (unsafe { ngx_pool_cleanup_add(pool, 0).as_mut() }) else {
         return core::ptr::null_mut();
     };
-    let data = Box::into_raw(Box::new(value));
+    let data = Box::into_raw(value);
     cleanup.data = data.cast();
     cleanup.handler = Some(drop_value::<T>);
     data

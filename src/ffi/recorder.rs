@@ -80,7 +80,7 @@ pub(super) unsafe fn start(cf: *mut ngx_conf_t) {
     let recorder = Recorder { replaced, seen: RefCell::default() };
     // SAFETY: the pool of the configuration; it is destroyed with it, also when it is refused, and
     // runs this cleanup before those of modules that it has loaded (ngx_destroy_pool).
-    let Some(recorder) = (unsafe { pool::attach((*cf).pool, recorder) }) else { return };
+    let Some(recorder) = (unsafe { pool::attach((*cf).pool, Box::new(recorder)) }) else { return };
     ACTIVE.set(recorder);
     for replaced in &recorder.replaced {
         // SAFETY: nginx reads the tables from this thread only, and they are not const.

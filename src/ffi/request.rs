@@ -11,7 +11,7 @@ use nginx_sys::{
 use super::headers::Names;
 use super::state::State;
 use super::upstream::Upstream;
-use super::{headers, pool, tables};
+use super::{headers, pool, tables, text};
 use crate::conf::{LocConf, MainConf};
 use crate::record::Record;
 
@@ -172,7 +172,7 @@ impl<'r> Request<'r> {
     pub(crate) fn record_or_create(self) -> Option<&'r RefCell<Record>> {
         self.record().or_else(|| {
             // SAFETY: as in record.
-            unsafe { pool::attach(self.main_pool(), RefCell::<Record>::default()) }
+            unsafe { pool::attach(self.main_pool(), Box::<RefCell<Record>>::default()) }
         })
     }
 
@@ -203,22 +203,31 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// Whether a response header has a name as long as one of these.
+    pub(crate) fn has_response_header_of_length(self, lengths: [usize; 2]) -> bool {
+        let has_length = |line: &nginx_sys::ngx_table_elt_t| lengths.contains(&line.key.len);
+        // SAFETY: new's contract.
+        unsafe { headers::any(self.header_lines(), has_length) }
+    }
+
     /// Whether a response header with one of these names is going to be sent.
     pub(crate) fn has_response_header(self, names: &Names<'_>) -> bool {
         // SAFETY: new's contract.
-        unsafe { headers::any(self.header_lines(), names) }
+        unsafe { headers::any(self.header_lines(), |line| headers::is_named(line, names)) }
     }
 
-    /// Values of the response headers with one of these names, in order.
-    pub(crate) fn response_headers(self, names: &Names<'_>) -> Vec<&'r [u8]> {
+    /// Keeps the response headers with one of these names from being sent and returns their values,
+    /// in order.
+    pub(crate) fn take_response_headers(self, names: &Names<'_>) -> Vec<&'r [u8]> {
         let mut values = Vec::new();
         let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
             if headers::is_named(line, names) {
                 // SAFETY: a header line's value points to its bytes in the request's memory.
-                values.push(unsafe { super::text::bytes(line.value) });
+                values.push(unsafe { text::bytes(line.value) });
+                headers::hide(line);
             }
         };
-        // SAFETY: new's contract; `visit` only reads.
+        // SAFETY: new's contract; `visit` leaves the list as it is.
         unsafe { headers::for_each(self.header_lines(), visit) };
         values
     }
@@ -226,7 +235,7 @@ impl<'r> Request<'r> {
     /// Keeps the response headers with one of these names from being sent.
     pub(crate) fn hide_response_headers(self, names: &Names<'_>) {
         // SAFETY: new's contract.
-        unsafe { headers::hide(self.header_lines(), names) };
+        unsafe { headers::hide_all(self.header_lines(), names) };
     }
 
     /// Keeps the response headers with this name that `keep` does not like from being sent.
@@ -234,8 +243,8 @@ impl<'r> Request<'r> {
         let names = [name.as_bytes(), &[]];
         let visit = |line: &mut nginx_sys::ngx_table_elt_t| {
             // SAFETY: a header line's value points to its bytes in the request's memory.
-            if headers::is_named(line, &names) && !keep(unsafe { super::text::bytes(line.value) }) {
-                line.hash = 0;
+            if headers::is_named(line, &names) && !keep(unsafe { text::bytes(line.value) }) {
+                headers::hide(line);
             }
         };
         // SAFETY: new's contract; the closure leaves the list as it is.
@@ -249,20 +258,17 @@ impl<'r> Request<'r> {
     }
 
     /// Adds a response header; without memory it is left out.
-    pub(crate) fn add_response_header(self, name: &'r str, value: Vec<u8>) {
-        let Some(value) = self.keep(value) else { return };
+    pub(crate) fn add_response_header(
+        self,
+        record: &'r RefCell<Record>,
+        name: &'r str,
+        value: Vec<u8>,
+    ) {
+        let value = text::kept(record, value);
         let name = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
         // SAFETY: called from the header filter, before the header is sent. The name is static or
         // in the configuration, which lives as long as its requests; the value is in the record.
         let _ = unsafe { headers::push(self.raw, name, value) };
-    }
-
-    /// Moves `text` to where it lives as long as the request: beside the record, which is cheaper
-    /// than another block of the request's pool.
-    pub(super) fn keep(self, text: Vec<u8>) -> Option<ngx_str_t> {
-        let mut record = self.record_or_create()?.borrow_mut();
-        let text = record.keep_text(text);
-        Some(ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() })
     }
 
     /// Makes nginx read our variables again if something has failed since they were read: what an
@@ -270,8 +276,14 @@ impl<'r> Request<'r> {
     ///
     /// Only between evaluations: nginx asks a value for its length before it copies it.
     pub(crate) fn refresh_variables(self) {
-        let changed = self.record().is_some_and(|record| record.borrow_mut().take_changed());
-        if !changed {
+        if let Some(record) = self.record() {
+            self.refresh_changed(record);
+        }
+    }
+
+    #[cold]
+    fn refresh_changed(self, record: &RefCell<Record>) {
+        if !record.borrow_mut().take_changed() {
             return;
         }
         for index in self.main_conf().variables.borrow().iter() {

@@ -1,6 +1,10 @@
 //! `ngx_str_t` as bytes.
 
+use std::cell::RefCell;
+
 use nginx_sys::ngx_str_t;
+
+use crate::record::Record;
 
 /// The bytes of an `ngx_str_t`; an empty slice for a NULL one.
 ///
@@ -30,4 +34,12 @@ pub(super) unsafe fn bytes_at<'a>(text: *const ngx_str_t) -> &'a [u8] {
 /// An `ngx_str_t` over static bytes, for nginx functions that take names.
 pub(super) const fn fixed(bytes: &'static [u8]) -> ngx_str_t {
     ngx_str_t { len: bytes.len(), data: bytes.as_ptr().cast_mut() }
+}
+
+/// Puts `text` where it lives as long as the request: beside the record, which is cheaper than
+/// another block of the request's pool.
+pub(super) fn kept(record: &RefCell<Record>, text: Vec<u8>) -> ngx_str_t {
+    let kept = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
+    record.borrow_mut().keep_text(text);
+    kept
 }

@@ -257,7 +257,7 @@ impl<'r> Upstream<'r> {
     pub(crate) fn hide_trailers(self, names: &Names<'_>) {
         // SAFETY: new's contract; the list is initialized before the response header is read
         // (ngx_http_upstream_process_header), and so before there is a response to end.
-        unsafe { headers::hide(&raw mut (*self.raw).headers_in.trailers, names) };
+        unsafe { headers::hide_all(&raw mut (*self.raw).headers_in.trailers, names) };
     }
 
     /// Whether the client and the upstream talk through an upgraded connection.

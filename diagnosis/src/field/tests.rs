@@ -1,6 +1,6 @@
 use super::*;
 use crate::attempt::sample;
-use crate::{Cause, Limit, Outcome, Texts, Verdict};
+use crate::{Cause, Diagnosis, Limit, Outcome, Texts, Verdict};
 
 fn diagnosis(attempts: &[Attempt]) -> Diagnosis<'_> {
     Diagnosis { outcome: Outcome::Failed, status: 502, attempts, dropped: 0 }
@@ -8,11 +8,11 @@ fn diagnosis(attempts: &[Attempt]) -> Diagnosis<'_> {
 
 /// Parses what was written, as a client would.
 fn full(inner: &[&[u8]], d: &Diagnosis<'_>) -> String {
-    String::from_utf8(super::full(inner, d)).unwrap()
+    String::from_utf8(super::full(inner, d.attempts, d.dropped)).unwrap()
 }
 
 fn tokens(d: &Diagnosis<'_>) -> String {
-    String::from_utf8(super::tokens(d)).unwrap()
+    String::from_utf8(super::tokens(d.attempts, d.dropped)).unwrap()
 }
 
 fn parsed(field: &str) -> List {

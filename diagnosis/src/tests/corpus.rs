@@ -180,7 +180,7 @@ fn every_case_gets_its_verdict_and_field() {
         let attempts = [case.attempt(verdict)];
         let d =
             Diagnosis { outcome: Outcome::Failed, status: 502, attempts: &attempts, dropped: 0 };
-        let field = String::from_utf8(field::full(&[], &d)).unwrap();
+        let field = String::from_utf8(field::full(&[], d.attempts, d.dropped)).unwrap();
         assert_eq!(case.facts["field"], *field, "{}", case.name);
         check_field(&field, verdict, &case.name);
         check_json(&json::object(&d), verdict, &case.name);
