@@ -16,6 +16,8 @@ mod peers;
 mod pool;
 mod recorder;
 mod request;
+mod server;
+mod setup;
 mod state;
 pub(crate) mod system;
 mod tables;

@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_module_t, ngx_uint_t,
 };
 
-use super::{conf, entry, text};
+use super::{conf, setup, text};
 use crate::directives;
 
 /// `http`, `server` and `location`.
@@ -51,14 +51,14 @@ static mut COMMANDS: [ngx_command_t; NUMBER_OF_COMMANDS] = [
 ];
 
 static mut HTTP: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: Some(entry::preconfiguration),
-    postconfiguration: Some(entry::postconfiguration),
-    create_main_conf: Some(entry::create_main_conf),
+    preconfiguration: Some(setup::preconfiguration),
+    postconfiguration: Some(setup::postconfiguration),
+    create_main_conf: Some(setup::create_main_conf),
     init_main_conf: None,
     create_srv_conf: None,
     merge_srv_conf: None,
-    create_loc_conf: Some(entry::create_loc_conf),
-    merge_loc_conf: Some(entry::merge_loc_conf),
+    create_loc_conf: Some(setup::create_loc_conf),
+    merge_loc_conf: Some(setup::merge_loc_conf),
 };
 
 /// nginx writes the module's index and name into it (ngx_load_module).
@@ -68,9 +68,9 @@ pub(super) static mut ngx_http_upstream_diagnosis_module: ngx_module_t = ngx_mod
     ctx: &raw mut HTTP as *mut c_void,
     commands: &raw mut COMMANDS as *mut ngx_command_t,
     type_: NGX_HTTP_MODULE as ngx_uint_t,
-    init_module: Some(entry::init_module),
-    init_process: Some(entry::init_process),
-    exit_process: Some(entry::exit_process),
+    init_module: Some(setup::init_module),
+    init_process: Some(setup::init_process),
+    exit_process: Some(setup::exit_process),
     ..ngx_module_t::default()
 };
 
