@@ -29,7 +29,7 @@ pub fn is_own(directory: &[u8], mountinfo: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Debian 12, systemd 252, a service with PrivateTmp=yes.
+    /// As /proc/self/mountinfo is laid out (proc(5)) for a service with PrivateTmp=yes.
     const OWN: &[u8] = b"\
         491 490 254:1 / / rw,relatime shared:1 master:1 - ext4 /dev/vda1 rw\n\
         520 491 254:1 /tmp/systemd-private-9f0e-nginx.service-b2kQ/tmp /tmp rw shared:2 - ext4 /dev/vda1 rw\n\

@@ -2,9 +2,9 @@ use super::*;
 use crate::attempt::sample;
 use crate::{Cause, Verdict};
 
-/// Recorded on Debian 12 and on RHEL 9.
-const DEBIAN: &[u8] = b"nodev\tsysfs\nnodev\ttmpfs\n\text4\n";
-const RHEL: &[u8] = b"nodev\tsysfs\nnodev\tselinuxfs\nnodev\ttmpfs\n\txfs\n";
+/// As /proc/filesystems is laid out (fs/filesystems.c), without and with SELinux.
+const WITHOUT: &[u8] = b"nodev\tsysfs\nnodev\ttmpfs\n\text4\n";
+const WITH_SELINUX: &[u8] = b"nodev\tsysfs\nnodev\tselinuxfs\nnodev\ttmpfs\n\txfs\n";
 const HTTPD: &[u8] = b"system_u:system_r:httpd_t:s0\0";
 
 fn denied(errno: Errno) -> Attempt {
@@ -17,7 +17,7 @@ fn enforcing() -> Security<'static> {
         enforce: Some(b"1"),
         connect: Some(b"0 0"),
         relay: Some(b"0 0"),
-        filesystems: Some(RHEL),
+        filesystems: Some(WITH_SELINUX),
         label: Some(HTTPD),
         ..Security::default()
     }
@@ -26,16 +26,16 @@ fn enforcing() -> Security<'static> {
 #[test]
 fn what_selinux_does() {
     for (enforce, filesystems, expected) in [
-        (Some(&b"1"[..]), Some(RHEL), Selinux::Enforcing),
+        (Some(&b"1"[..]), Some(WITH_SELINUX), Selinux::Enforcing),
         (Some(b"1\n"), None, Selinux::Enforcing),
-        (Some(b"0"), Some(RHEL), Selinux::Permissive),
-        (None, Some(DEBIAN), Selinux::Off),
+        (Some(b"0"), Some(WITH_SELINUX), Selinux::Permissive),
+        (None, Some(WITHOUT), Selinux::Off),
         // In a container: the kernel's file system list is everybody's, sysfs is not.
-        (None, Some(RHEL), Selinux::Unknown),
+        (None, Some(WITH_SELINUX), Selinux::Unknown),
         (None, None, Selinux::Unknown),
         (None, Some(b""), Selinux::Unknown),
-        (Some(b""), Some(RHEL), Selinux::Unknown),
-        (Some(b"\xff2"), Some(DEBIAN), Selinux::Unknown),
+        (Some(b""), Some(WITH_SELINUX), Selinux::Unknown),
+        (Some(b"\xff2"), Some(WITHOUT), Selinux::Unknown),
     ] {
         let seen = Security { enforce, filesystems, ..Security::default() };
         assert_eq!(seen.selinux(), expected, "{seen:?}");
@@ -78,7 +78,7 @@ fn a_switch_that_is_on_or_not_nginxs_denies_nothing() {
 #[test]
 fn without_selinux_the_advice_looks_elsewhere() {
     let status = Some(&b"Name:\tnginx\nSeccomp:\t2\nSeccomp_filters:\t1\n"[..]);
-    let off = Security { filesystems: Some(DEBIAN), ..Security::default() };
+    let off = Security { filesystems: Some(WITHOUT), ..Security::default() };
     for (seen, errno, words) in [
         (off, Errno::EACCES, "SELinux does not run here, so look for a sandbox"),
         (Security { enforce: Some(b"0"), ..enforcing() }, Errno::EACCES, "permissive"),
