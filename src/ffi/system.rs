@@ -1,7 +1,9 @@
-//! File descriptors of this process, from the kernel.
+//! What the kernel tells of this process's file descriptors and sockets.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
+
+use diagnosis::evidence::connection::Tcp;
 
 thread_local! {
     /// `/proc/self/fd`, kept open where `stat` does not count for us (before Linux 6.2), so that
@@ -131,4 +133,25 @@ fn entry_count(mut block: &[u8]) -> u64 {
         block = rest;
     }
     count
+}
+
+/// What the kernel knows of a TCP connection; `None` for another kind of socket.
+pub(crate) fn tcp_info(socket: libc::c_int) -> Option<Tcp> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    // SAFETY: the kernel writes no more than `length` bytes; an older one writes fewer, and the rest
+    // stays zero, which is valid for this plain structure.
+    let info = unsafe {
+        let place = info.as_mut_ptr().cast();
+        if libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut length) != 0
+        {
+            return None;
+        }
+        info.assume_init()
+    };
+    Some(Tcp {
+        rtt_us: info.tcpi_rtt.into(),
+        retransmits: info.tcpi_total_retrans.into(),
+        unacknowledged: info.tcpi_unacked.into(),
+    })
 }

@@ -14,7 +14,7 @@ use nginx_sys::{
 use super::headers::{self, Names};
 use super::request::Request;
 use super::state::{State, UNSET};
-use super::{entry, peers, server, text};
+use super::{entry, peers, server, system, text};
 use crate::record::Record;
 
 /// The upstream of a live request.
@@ -199,6 +199,7 @@ impl<'r> Upstream<'r> {
             age_ms: now.wrapping_sub(connection.start_time) as u64,
             // Counted by ngx_http_upstream_connect.
             requests: connection.requests as u64,
+            tcp: system::tcp_info(connection.fd),
         })
     }
 

@@ -10,6 +10,19 @@ pub struct Connection {
     pub age_ms: u64,
     /// Requests that it was used for, this one included.
     pub requests: u64,
+    /// What the kernel knows of it; `None` for a unix socket, or where it does not tell.
+    pub tcp: Option<Tcp>,
+}
+
+/// `TCP_INFO` of a connection that is still open on this side (tcp(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// Smoothed round trip, microseconds.
+    pub rtt_us: u64,
+    /// Segments that had to be sent again.
+    pub retransmits: u64,
+    /// Segments that the peer has not acknowledged.
+    pub unacknowledged: u64,
 }
 
 /// What went over a connection that was ended instead of used.
@@ -23,10 +36,17 @@ pub fn find(
     }
     let mut facts =
         vec![("bytes_sent", bytes_sent.into()), ("bytes_received", attempt.bytes_received.into())];
-    if let Some(Connection { age_ms, requests }) = connection.filter(|_| attempt.reused) {
+    if let Some(Connection { age_ms, requests, .. }) = connection.filter(|_| attempt.reused) {
         facts.extend([
             ("connection_age_ms", age_ms.into()),
             ("connection_requests", requests.into()),
+        ]);
+    }
+    if let Some(tcp) = connection.and_then(|connection| connection.tcp) {
+        facts.extend([
+            ("tcp_rtt_us", tcp.rtt_us.into()),
+            ("tcp_retransmits", tcp.retransmits.into()),
+            ("tcp_unacknowledged", tcp.unacknowledged.into()),
         ]);
     }
     Some(Evidence::new(None, facts))
@@ -62,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_went_over_it() {
-        let connection = Some(Connection { age_ms: 63_000, requests: 7 });
+        let connection = Some(Connection { age_ms: 63_000, requests: 7, tcp: None });
         let closed = sample(Cause::ClosedBeforeHeader);
         let found = find(&closed, 120, connection).unwrap();
         assert_eq!(found.facts, [("bytes_sent", 120.into()), ("bytes_received", 0.into())]);
@@ -74,6 +94,17 @@ mod tests {
             [("connection_age_ms", 63_000.into()), ("connection_requests", 7.into())]
         );
         assert_eq!(find(&sample(Cause::ConnectionRefused), 0, None), None);
+        let tcp = Some(Tcp { rtt_us: 250, retransmits: 3, unacknowledged: 1 });
+        let connection = Some(Connection { age_ms: 5, requests: 1, tcp });
+        let found = find(&closed, 120, connection).unwrap();
+        assert_eq!(
+            found.facts[2..],
+            [
+                ("tcp_rtt_us", 250.into()),
+                ("tcp_retransmits", 3.into()),
+                ("tcp_unacknowledged", 1.into())
+            ]
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::thread;
 
 use nginx_test::backend::http;
 use nginx_test::sandbox::netns::isolated;
-use nginx_test::{Backend, Nginx, Running, Seen, Step};
+use nginx_test::{Backend, Nginx, Place, Running, Seen, Step};
 
 /// Stand-ins for the kernel's counters, which only nginx sees. A real kill would be seen by every
 /// other test that runs at the time.
@@ -110,6 +110,19 @@ fn no_kill_is_no_hint() {
     assert!(diagnosis.attempt().evidence("bytes_sent").as_u64() > Some(0));
     assert_eq!(*diagnosis.attempt().evidence("bytes_received"), 0);
     assert!(diagnosis.attempt().evidence("connection_age_ms").is_null());
+    assert!(diagnosis.attempt().evidence("tcp_rtt_us").as_u64() > Some(0));
+    assert_eq!(*diagnosis.attempt().evidence("tcp_retransmits"), 0);
+}
+
+#[test]
+fn a_unix_socket_has_no_round_trip() {
+    let backend = Backend::at(Place::Unix).script([Step::ReadRequest, Step::Close]);
+    let nginx = Nginx::location("proxy_pass http://%server%:/;").set("server", &backend).start();
+    let seen = nginx.fetch("/");
+    let diagnosis = seen.diagnosis();
+    assert_eq!(diagnosis.cause, "closed_before_header");
+    assert!(diagnosis.attempt().evidence("bytes_sent").as_u64() > Some(0));
+    assert!(diagnosis.attempt().evidence("tcp_rtt_us").is_null());
 }
 
 #[test]
