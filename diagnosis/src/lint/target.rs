@@ -6,7 +6,7 @@ use std::str;
 /// A destination, without the URI behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target<'c> {
-    /// The path of a unix socket.
+    /// The path of a unix socket, which may have variables in it.
     Unix(&'c [u8]),
     /// A literal address, with its port if it has one.
     Address { host: &'c [u8], whole: &'c [u8] },
@@ -26,7 +26,7 @@ pub(super) fn parse(argument: &[u8]) -> Target<'_> {
     if let Some(path) = rest.strip_prefix(b"unix:") {
         // A URI may follow the path of a proxy_pass: unix:/path:/uri.
         let path = if rest.len() < argument.len() { until(path, b":") } else { path };
-        return if path.contains(&b'$') { Target::Variable } else { Target::Unix(path) };
+        return Target::Unix(path);
     }
     let whole = authority(rest);
     if whole.is_empty() || whole.contains(&b'$') {
@@ -103,6 +103,7 @@ mod tests {
             ("http://unix:/run/x.sock:/uri", Target::Unix(b"/run/x.sock")),
             ("http://unix:/run/x.sock", Target::Unix(b"/run/x.sock")),
             ("unix:/run/x:y", Target::Unix(b"/run/x:y")),
+            ("http://unix:/run/$x.sock:/", Target::Unix(b"/run/$x.sock")),
         ] {
             assert_eq!(parse(argument.as_bytes()), target, "{argument}");
         }

@@ -100,6 +100,7 @@ fn unix() {
     one("upstream b {\nserver unix:/root/x;\n}", Level::Warn, 2, "may not enter \"/root\"");
     one("location / { proxy_pass http://unix:/root/x:/y; }", Level::Warn, 1, "\"unix:/root/x\"");
     silent("upstream b { server unix:/run/x; } location / { fastcgi_pass unix:/run/y; }");
+    silent("location / { proxy_pass http://unix:/root/$host:/; }");
 }
 
 const KEPT: &str = "upstream b { server 10.0.0.1; keepalive 8; }\n";

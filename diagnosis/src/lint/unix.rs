@@ -25,7 +25,8 @@ pub(super) fn find(configuration: &Configuration, look: &dyn Look) -> Vec<Findin
     let mut findings = Vec::new();
     for directive in servers.chain(passes) {
         let Target::Unix(path) = target::parse(directive.argument()) else { continue };
-        if !seen.insert(path) {
+        // Which file that is, a request will say.
+        if path.contains(&b'$') || !seen.insert(path) {
             continue;
         }
         findings.extend(look.barrier(path).map(|barrier| finding(directive, path, &barrier)));
