@@ -58,7 +58,7 @@ pub(crate) fn look(scene: &Scene<'_>) -> Option<(Rc<Evidence>, u64)> {
 /// What the attempt itself shows: figures of its own, which cost nothing.
 fn own(scene: &Scene<'_>) -> Option<Evidence> {
     let (attempt, observation) = (scene.attempt, scene.observation);
-    sizes::find(attempt, observation.buffer_size).or_else(|| {
+    sizes::find(attempt, observation).or_else(|| {
         connection::find(attempt, observation.bytes_sent, scene.upstream.connection_use())
     })
 }

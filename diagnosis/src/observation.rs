@@ -126,6 +126,10 @@ pub struct Observation {
     pub connected: bool,
     /// `state->header_time` is set: the response header was read.
     pub header_read: bool,
+    /// `state->connect_time`, milliseconds, once it is set.
+    pub connect_ms: Option<u64>,
+    /// `state->header_time`, milliseconds, once it is set.
+    pub header_ms: Option<u64>,
     /// The connection came from the keepalive cache.
     pub reused: bool,
     /// `u->upgrade`: bytes are passed through both ways.

@@ -23,6 +23,16 @@ impl State {
         self.0.header_time != UNSET
     }
 
+    /// Milliseconds until the connection stood, with TLS where it is spoken.
+    pub(crate) fn connect_ms(&self) -> Option<u64> {
+        (self.0.connect_time != UNSET).then_some(self.0.connect_time as u64)
+    }
+
+    /// Milliseconds until the whole response header was read.
+    pub(crate) fn header_ms(&self) -> Option<u64> {
+        (self.0.header_time != UNSET).then_some(self.0.header_time as u64)
+    }
+
     /// The upstream's status, or the one that nginx gave the failed attempt; 0 before either.
     pub(crate) fn status(&self) -> u16 {
         u16::try_from(self.0.status).unwrap_or(0)

@@ -154,6 +154,8 @@ impl<'r> Upstream<'r> {
             header_sent: u.header_sent() != 0,
             connected: state.is_some_and(|state| state.0.connect_time != UNSET),
             header_read: state.is_some_and(State::has_header),
+            connect_ms: state.and_then(State::connect_ms),
+            header_ms: state.and_then(State::header_ms),
             reused: u.peer.cached() != 0,
             upgraded: u.upgrade() != 0,
             read: io(|connection| connection.read),

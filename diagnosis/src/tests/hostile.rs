@@ -97,6 +97,8 @@ impl Random {
             header_sent: self.flag(),
             connected: self.flag(),
             header_read: self.flag(),
+            connect_ms: None,
+            header_ms: None,
             reused: self.flag(),
             upgraded: self.flag(),
             read: self.io(),

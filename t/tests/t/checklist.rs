@@ -170,6 +170,7 @@ fn step_4_the_back_end_is_slower_than_the_time_out() {
     assert_eq!(seen.reply.status, 504);
     assert_eq!(seen.reply.member().string("limit"), Some("proxy_read_timeout=200ms"));
     assert!(seen.diagnosis().attempt().evidence("waited_ms").as_u64().unwrap() >= 200);
+    assert!(seen.diagnosis().attempt().evidence("connect_ms").is_u64());
     let address = [("<address>", backend.address())];
     says(&seen, 4, "header_timeout", "timeout_reached", &address);
     gate.open();
