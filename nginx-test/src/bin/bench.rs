@@ -26,7 +26,7 @@ use nginx_test::{Backend, Nginx};
 
 /// Requests of the two runs.
 const FEW: u64 = 100;
-const MANY: u64 = 600;
+const MANY: u64 = 900;
 
 /// `request_pool_size`; an odd number of them, for the median.
 const POOLS: [&str; 5] = ["4k", "5k", "6k", "8k", "12k"];

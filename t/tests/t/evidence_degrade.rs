@@ -4,7 +4,7 @@
 use nginx_test::backend::{Backlog, Dead, http};
 use nginx_test::sandbox::netns::isolated;
 use nginx_test::sandbox::{Landlock, World};
-use nginx_test::{Backend, Nginx, Running, Seen, Step};
+use nginx_test::{Backend, Nginx, Running, Seen, Step, env};
 
 /// A failure of every kind that has evidence: path, status, cause.
 const FAILURES: [(&str, u16, &str); 8] = [
@@ -93,11 +93,17 @@ fn netlink_refused() {
 /// A chroot.
 #[test]
 fn no_proc() {
+    if env::valgrind() {
+        return; // It cannot do without /proc itself.
+    }
     sees(|nginx| nginx.inside(World::WithoutProc), ALL, false);
 }
 
 #[test]
 fn neither_netlink_nor_proc() {
+    if env::valgrind() {
+        return; // It cannot do without /proc itself.
+    }
     sees_without_netlink(|nginx| nginx.inside(World::WithoutProc), None);
 }
 
@@ -122,6 +128,9 @@ fn ipv6_off() {
 
 #[test]
 fn proc_and_sys_unreadable() {
+    if env::valgrind() {
+        return; // It cannot do without /proc itself.
+    }
     let confined = || Landlock::deny_reading(&["proc", "sys"]);
     sees(|nginx| nginx.landlock(confined()), ALL, false);
     sees_without_netlink(|nginx| nginx.landlock(confined()), None);
