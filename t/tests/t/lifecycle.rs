@@ -251,6 +251,9 @@ fn single_process_reload_to_a_bad_configuration() {
         let mut nginx = nginx.set("backend", &dead).start();
         nginx.rewrite("nginx.conf", &(frame("%load%", ON) + "nonsense;"));
         nginx.signal(libc::SIGHUP);
+        // A single process looks for signals after each event, and then waits for the next one
+        // without looking again (ngx_single_process_cycle).
+        drop(nginx.connect());
         nginx.wait_for_error(words);
         assert_eq!(nginx.fetch("/").reply.causes(), Vec::from_iter(cause));
     }
