@@ -10,7 +10,7 @@ cd "$root"
 export UPSTREAM_DIAGNOSIS_SUPPRESSIONS=$root/scripts/valgrind.supp
 failed=0
 if [ -z "${UPSTREAM_DIAGNOSIS_VALGRIND:-}" ]; then
-    cargo test -p diagnosis -p nginx-test -- "$@" || failed=1
+    cargo test -p diagnosis -p nginx-test -p resolver -- "$@" || failed=1
 fi
 for kind in $(test_kinds); do
     UPSTREAM_DIAGNOSIS_MODULE=$("$root/scripts/build.sh" "$kind" test)
