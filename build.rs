@@ -8,6 +8,10 @@ const VERSIONS: &[(u64, &str)] = &[
     (1_023_000, "nginx1_23_0"),
     // proxy_pass_trailers: pass_trailers becomes a flag of the configuration
     (1_027_002, "nginx1_27_2"),
+    // server ... resolve: ngx_http_upstream_rr_peer_t.host
+    (1_027_003, "nginx1_27_3"),
+    // keepalive wraps peer.init when the configuration is complete
+    (1_029_007, "nginx1_29_7"),
 ];
 
 fn main() {

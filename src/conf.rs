@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use diagnosis::lint::Configuration;
 
-use crate::ffi::{LogHandler, LogHeads};
+use crate::ffi::{LogHandler, LogHeads, UpstreamRef};
+use crate::reresolve::{Servers, Settings};
 use crate::trust::Trust;
 
 /// The header's name where `upstream_diagnosis_header` does not say otherwise.
@@ -146,6 +147,38 @@ impl LocConf {
         self.trust.inherit(&outer.trust);
         #[cfg(feature = "test-panic")]
         self.panics_at.inherit(&outer.panics_at);
+    }
+}
+
+/// What an `http` or `upstream` block says of re-resolution.
+#[derive(Default)]
+pub(crate) struct SrvConf {
+    resolve: Setting<Settings>,
+    resolver: Setting<Servers>,
+    /// What is kept of this very `upstream` block, when re-resolution is on in it.
+    pub(crate) upstream: Cell<Option<UpstreamRef>>,
+}
+
+impl SrvConf {
+    /// `upstream_diagnosis_resolve`, which an `upstream` block takes over from `http`.
+    pub(crate) fn resolve(&self, http: &Self) -> Option<Settings> {
+        let effective = if self.resolve.is_set() { &self.resolve } else { &http.resolve };
+        effective.on().copied()
+    }
+
+    /// `upstream_diagnosis_resolver` of `http`.
+    pub(crate) fn servers(&self) -> Servers {
+        self.resolver.on().cloned().unwrap_or_default()
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn resolve_mut(&mut self) -> &mut Setting<Settings> {
+        &mut self.resolve
+    }
+
+    /// As [`LocConf::enabled_mut`].
+    pub(crate) fn resolver_mut(&mut self) -> &mut Setting<Servers> {
+        &mut self.resolver
     }
 }
 

@@ -1,10 +1,14 @@
 //! What each directive accepts. Their names and contexts are in the command table (`ffi/tables.rs`).
 
+mod resolve;
+
 use std::rc::Rc;
 
 use crate::conf::{LocConf, Setting};
 use crate::ffi::{CidrList, Conf, Directive, SetError};
 use crate::trust::Trust;
+
+pub(crate) use resolve::{Resolve, Resolver};
 
 /// Longest identifier of a proxy in `Proxy-Status`.
 const MAX_IDENTIFIER: usize = 128;
@@ -13,6 +17,8 @@ const MAX_IDENTIFIER: usize = 128;
 pub(crate) struct Enable;
 
 impl Directive for Enable {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         once(block.enabled_mut(), flag(conf)?)
     }
@@ -22,6 +28,8 @@ impl Directive for Enable {
 pub(crate) struct TakeEvidence;
 
 impl Directive for TakeEvidence {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         once(block.evidence_mut(), flag(conf)?)
     }
@@ -31,6 +39,8 @@ impl Directive for TakeEvidence {
 pub(crate) struct Lint;
 
 impl Directive for Lint {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         once(block.lint_mut(), flag(conf)?)
     }
@@ -48,6 +58,8 @@ fn flag(conf: &Conf<'_>) -> Result<Setting<()>, SetError> {
 pub(crate) struct Header;
 
 impl Directive for Header {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         let value = match conf.argument() {
             b"off" => Setting::Off,
@@ -62,6 +74,8 @@ impl Directive for Header {
 pub(crate) struct ProxyStatus;
 
 impl Directive for ProxyStatus {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         let value = match conf.argument() {
             b"off" => Setting::Off,
@@ -76,6 +90,8 @@ impl Directive for ProxyStatus {
 pub(crate) struct TrustList;
 
 impl Directive for TrustList {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         let trust = match *conf.arguments() {
             [b"all"] => Trust::All,
@@ -106,6 +122,8 @@ pub(crate) struct TestPanic;
 
 #[cfg(feature = "test-panic")]
 impl Directive for TestPanic {
+    type Block = LocConf;
+
     fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError> {
         let name = conf.argument();
         let point = crate::ffi::Point::from_name(name).ok_or_else(|| conf.invalid_value(name))?;

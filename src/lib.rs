@@ -25,5 +25,6 @@ mod lint;
 mod observe;
 mod outcome;
 mod record;
+mod reresolve;
 mod trust;
 mod variables;

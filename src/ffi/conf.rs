@@ -5,15 +5,15 @@ use core::marker::PhantomData;
 
 use nginx_sys::{
     NGX_DONE, NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push,
-    ngx_array_t, ngx_cidr_match, ngx_cidr_t, ngx_command_t, ngx_conf_log_error, ngx_conf_t,
+    ngx_array_t, ngx_cidr_match, ngx_cidr_t, ngx_command_t, ngx_conf_full_name,
+    ngx_conf_log_error, ngx_conf_t,
     ngx_cycle_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
     ngx_http_complex_value, ngx_http_complex_value_t, ngx_int_t, ngx_log_t, ngx_palloc,
-    ngx_ptocidr, ngx_str_t, ngx_uint_t,
+    ngx_parse_time, ngx_ptocidr, ngx_str_t, ngx_uint_t,
 };
 
 use super::request::Request;
 use super::{guard, log, text};
-use crate::conf::LocConf;
 
 /// `NGX_CONF_ERROR`: the reason is in the log.
 const CONF_ERROR: *mut c_char = usize::MAX as *mut c_char;
@@ -26,10 +26,13 @@ pub(crate) enum SetError {
     Logged,
 }
 
-/// A directive of ours in an `http`, `server` or `location` block.
+/// A directive of ours.
 pub(crate) trait Directive {
+    /// Where it is kept: what our create callback makes for each block that it may stand in.
+    type Block;
+
     /// Reads the arguments of `conf` into `block`.
-    fn set(conf: &Conf<'_>, block: &mut LocConf) -> Result<(), SetError>;
+    fn set(conf: &Conf<'_>, block: &mut Self::Block) -> Result<(), SetError>;
 }
 
 /// The `set` of an `ngx_command_t` for a [`Directive`].
@@ -40,9 +43,9 @@ pub(super) unsafe extern "C" fn set<D: Directive>(
 ) -> *mut c_char {
     guard::run(CONF_ERROR, || {
         let conf = Conf { raw: cf, callback: PhantomData };
-        // SAFETY: nginx passes the block's configuration, made by our create_loc_conf
-        // (ngx_conf_handler with NGX_HTTP_LOC_CONF_OFFSET), and nobody else uses it meanwhile.
-        let block = unsafe { &mut *block.cast::<LocConf>() };
+        // SAFETY: nginx passes the block's configuration, made by the create callback for this kind
+        // of block (ngx_conf_handler with the command's offset), and nobody else uses it meanwhile.
+        let block = unsafe { &mut *block.cast::<D::Block>() };
         match D::set(&conf, block) {
             Ok(()) => core::ptr::null_mut(),
             Err(SetError::Duplicate) => c"is duplicate".as_ptr().cast_mut(),
@@ -109,6 +112,43 @@ impl<'c> Conf<'c> {
             );
         }
         SetError::Logged
+    }
+
+    /// Refuses the directive with a reason of its own.
+    pub(crate) fn refuse(&self, reason: &str) -> SetError {
+        // SAFETY: as in invalid_value.
+        unsafe {
+            ngx_conf_log_error(
+                NGX_LOG_EMERG as ngx_uint_t,
+                self.raw,
+                0,
+                c"%*s".as_ptr(),
+                reason.len(),
+                reason.as_ptr(),
+            );
+        }
+        SetError::Logged
+    }
+
+    /// A time in nginx's notation ("1s", "500ms") as milliseconds; `None` for anything else.
+    pub(crate) fn milliseconds(value: &[u8]) -> Option<u64> {
+        let mut text = ngx_str_t { len: value.len(), data: value.as_ptr().cast_mut() };
+        // SAFETY: only reads the bytes of the string.
+        u64::try_from(unsafe { ngx_parse_time(&raw mut text, 0) }).ok()
+    }
+
+    /// The path of a configuration file, relative ones from nginx's configuration directory.
+    pub(crate) fn full_path(&self, path: &[u8]) -> Option<std::rc::Rc<str>> {
+        // SAFETY: the pool of the configuration, with room for the NUL that nginx wants to find.
+        let copied = unsafe { super::pool::copy((*self.raw).pool, &[path, b"\0"].concat()) }?;
+        let mut name = ngx_str_t { len: path.len(), data: copied.data };
+        // SAFETY: the cycle that is being read; on NGX_OK `name` is in its pool.
+        unsafe {
+            if ngx_conf_full_name((*self.raw).cycle, &raw mut name, 1) != NGX_OK as ngx_int_t {
+                return None;
+            }
+            std::str::from_utf8(text::bytes(name)).ok().map(Into::into)
+        }
     }
 
     /// Compiles a value with variables.

@@ -4,6 +4,7 @@
 //! in one thread. Nothing in here decides anything: it reads, writes and converts.
 #![allow(unsafe_code, reason = "the fence around nginx's C interface")]
 
+mod address;
 mod conf;
 pub(crate) mod cycle;
 mod entry;
@@ -16,6 +17,7 @@ mod peers;
 mod pool;
 mod recorder;
 mod request;
+mod reresolve;
 mod server;
 mod setup;
 mod state;
@@ -29,6 +31,8 @@ pub(crate) use conf::{CidrList, ComplexValue, Conf, Directive, LogHeads, SetErro
 pub(crate) use guard::Point;
 pub(crate) use headers::Names;
 pub(crate) use nginx_sys::{NGX_LOG_NOTICE as LOG_NOTICE, NGX_LOG_WARN as LOG_WARN};
+pub(crate) use peers::PeerId;
 pub(crate) use request::{Finalizer, LogHandler, Request, RequestId};
+pub(crate) use reresolve::{Nginx, PickRef, UpstreamRef, remap, set_alarm, spawn};
 pub(crate) use state::State;
 pub(crate) use upstream::Upstream;

@@ -12,7 +12,7 @@ use super::text;
 const MAX_TEXT: usize = 256;
 
 #[cfg(ngx_feature = "http_upstream_zone")]
-use nginx_sys::{ngx_rwlock_rlock, ngx_rwlock_unlock, ngx_slab_pool_t};
+use nginx_sys::{ngx_rwlock_rlock, ngx_rwlock_unlock, ngx_rwlock_wlock, ngx_slab_pool_t};
 
 /// Counts the servers of `upstream` by why they cannot be used now.
 ///
@@ -101,6 +101,127 @@ pub(super) unsafe fn list(upstream: *mut ngx_http_upstream_srv_conf_t) -> Option
     Some((listed, total))
 }
 
+/// One server of a balancer: where round robin keeps what it knows of it. It stays there as long as
+/// the configuration, for servers without nginx's own `resolve`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct PeerId(*mut ngx_http_upstream_rr_peer_t);
+
+impl PeerId {
+    /// The one that `name` would be the name of. It may be none at all: to be compared only.
+    pub(super) fn of_name(name: *mut nginx_sys::ngx_str_t) -> Self {
+        let offset = core::mem::offset_of!(ngx_http_upstream_rr_peer_t, name);
+        Self(name.wrapping_byte_sub(offset).cast())
+    }
+}
+
+/// What re-resolution has to know of a server.
+pub(super) struct Found<'p> {
+    pub(super) peer: PeerId,
+    pub(super) backup: bool,
+    /// The argument of `server`.
+    pub(super) server: &'p [u8],
+    pub(super) address: Option<std::net::SocketAddr>,
+}
+
+/// All servers that nginx does not resolve itself; none where [`count`] is `None`.
+///
+/// # Safety
+/// As [`count`].
+pub(super) unsafe fn find<'p>(upstream: *mut ngx_http_upstream_srv_conf_t) -> Vec<Found<'p>> {
+    // SAFETY: the caller's contract.
+    let Some(peers) = (unsafe { round_robin(upstream) }) else { return Vec::new() };
+    // SAFETY: round_robin has made sure what this is.
+    let _lock = unsafe { Lock::read(peers) };
+    // SAFETY: locked above.
+    let all = unsafe { all(peers) }.filter(|(peer, _)| !is_resolved(peer));
+    all.map(|(peer, backup)| Found {
+        peer: PeerId(core::ptr::from_ref(peer).cast_mut()),
+        backup,
+        // SAFETY: a peer's texts and address live as long as it.
+        server: unsafe { text::bytes(peer.server) },
+        // SAFETY: as above.
+        address: unsafe { super::address::read(peer.sockaddr) },
+    })
+    .collect()
+}
+
+/// Whether the server comes and goes with what nginx's own `resolve` finds.
+#[cfg(all(ngx_feature = "http_upstream_zone", nginx1_27_3))]
+fn is_resolved(peer: &ngx_http_upstream_rr_peer_t) -> bool {
+    !peer.host.is_null()
+}
+
+#[cfg(not(all(ngx_feature = "http_upstream_zone", nginx1_27_3)))]
+fn is_resolved(_: &ngx_http_upstream_rr_peer_t) -> bool {
+    false
+}
+
+/// Counts a connection to `peer` that its balancer does not know of; false when it has
+/// `max_conns` of them.
+///
+/// # Safety
+/// `peer` must be one of [`find`] in this `upstream`, and no lock of its servers may be held.
+pub(super) unsafe fn enter(upstream: *mut ngx_http_upstream_srv_conf_t, peer: PeerId) -> bool {
+    // SAFETY: the caller's contract.
+    let counted = unsafe {
+        with(upstream, peer, |peer| {
+            let room = peer.max_conns == 0 || peer.conns < peer.max_conns;
+            peer.conns = peer.conns.saturating_add(usize::from(room));
+            room
+        })
+    };
+    counted.unwrap_or(false)
+}
+
+/// Ends what [`enter`] began, as ngx_http_upstream_free_round_robin_peer does.
+///
+/// # Safety
+/// As [`enter`].
+pub(super) unsafe fn leave(upstream: *mut ngx_http_upstream_srv_conf_t, peer: PeerId, failed: bool) {
+    let leave = |peer: &mut ngx_http_upstream_rr_peer_t| {
+        peer.conns = peer.conns.saturating_sub(1);
+        if failed {
+            peer.fails = peer.fails.saturating_add(1);
+            peer.accessed = now();
+            peer.checked = now();
+        } else if peer.accessed < peer.checked {
+            peer.fails = 0;
+        }
+    };
+    // SAFETY: the caller's contract.
+    unsafe { with(upstream, peer, leave) };
+}
+
+/// Forgets the failures of `peer`: they were another address's.
+///
+/// # Safety
+/// As [`enter`].
+pub(super) unsafe fn forget_failures(upstream: *mut ngx_http_upstream_srv_conf_t, peer: PeerId) {
+    let forget = |peer: &mut ngx_http_upstream_rr_peer_t| {
+        peer.fails = 0;
+        peer.accessed = 0;
+        peer.checked = 0;
+        peer.effective_weight = peer.weight;
+    };
+    // SAFETY: the caller's contract.
+    unsafe { with(upstream, peer, forget) };
+}
+
+/// # Safety
+/// As [`enter`].
+unsafe fn with<T>(
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+    peer: PeerId,
+    f: impl FnOnce(&mut ngx_http_upstream_rr_peer_t) -> T,
+) -> Option<T> {
+    // SAFETY: the caller's contract.
+    let peers = unsafe { round_robin(upstream) }?;
+    // SAFETY: round_robin has made sure what this is.
+    let _lock = unsafe { Lock::write(peers) };
+    // SAFETY: the caller's contract; locked, and nginx holds no reference in this thread.
+    Some(f(unsafe { &mut *peer.0 }))
+}
+
 /// # Safety
 /// `peer` must be one of [`all`].
 unsafe fn describe(peer: &ngx_http_upstream_rr_peer_t, backup: bool) -> Peer {
@@ -142,12 +263,16 @@ unsafe fn all<'p>(
 /// In how many seconds a peer that was put aside for its failures is tried again; `None` for one
 /// that was not. The rule of ngx_http_upstream_get_peer.
 fn retry_in(peer: &ngx_http_upstream_rr_peer_t) -> Option<u64> {
-    // SAFETY: nginx sets ngx_cached_time before it runs any module code (ngx_time_init).
-    let now = unsafe { (*nginx_sys::ngx_cached_time).sec };
-    let aside = now.saturating_sub(peer.checked);
+    let aside = now().saturating_sub(peer.checked);
     let failed = peer.max_fails != 0 && peer.fails >= peer.max_fails && aside <= peer.fail_timeout;
     let left = peer.fail_timeout.saturating_sub(aside).saturating_add(1);
     failed.then(|| u64::try_from(left).unwrap_or(0))
+}
+
+/// Seconds, as nginx's cached time has them.
+fn now() -> nginx_sys::time_t {
+    // SAFETY: nginx sets ngx_cached_time before it runs any module code (ngx_time_init).
+    unsafe { (*nginx_sys::ngx_cached_time).sec }
 }
 
 /// `uscf->peer.data`, when it is surely what round robin put there: third-party balancers may
@@ -201,6 +326,21 @@ impl Lock {
         }
         Some(Self(peers))
     }
+
+    /// ngx_http_upstream_rr_peers_wlock.
+    ///
+    /// # Safety
+    /// As [`Lock::read`].
+    unsafe fn write(peers: *mut ngx_http_upstream_rr_peers_t) -> Option<Self> {
+        // SAFETY: as in `read`.
+        unsafe {
+            if (*peers).shpool.is_null() {
+                return None;
+            }
+            ngx_rwlock_wlock(&raw mut (*peers).rwlock);
+        }
+        Some(Self(peers))
+    }
 }
 
 #[cfg(ngx_feature = "http_upstream_zone")]
@@ -219,6 +359,12 @@ impl Lock {
     /// # Safety
     /// None: without zones there is nothing to lock.
     unsafe fn read(_: *mut ngx_http_upstream_rr_peers_t) -> Option<Self> {
+        None
+    }
+
+    /// # Safety
+    /// As [`Lock::read`].
+    unsafe fn write(_: *mut ngx_http_upstream_rr_peers_t) -> Option<Self> {
         None
     }
 }

@@ -12,6 +12,18 @@ use nginx_sys::{ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t};
 /// # Safety
 /// `pool` must be a live pool; the value is borrowed for as long as the pool lives.
 pub(super) unsafe fn find<'p, T>(pool: *mut ngx_pool_t) -> Option<&'p T> {
+    // SAFETY: the caller's contract.
+    unsafe { find_by(pool, |_| true) }
+}
+
+/// As [`find`], the one of several that `is_it` knows.
+///
+/// # Safety
+/// As [`find`].
+pub(super) unsafe fn find_by<'p, T: 'p>(
+    pool: *mut ngx_pool_t,
+    is_it: impl Fn(&T) -> bool,
+) -> Option<&'p T> {
     let ours: unsafe extern "C" fn(*mut c_void) = drop_value::<T>;
     // SAFETY: the caller's contract.
     let mut cleanup = unsafe { (*pool).cleanup };
@@ -20,7 +32,10 @@ pub(super) unsafe fn find<'p, T>(pool: *mut ngx_pool_t) -> Option<&'p T> {
         if entry.handler.is_some_and(|handler| core::ptr::fn_addr_eq(handler, ours)) {
             // SAFETY: attach stored a `Box<T>` with this handler, and only nginx's destruction of
             // the pool drops it.
-            return unsafe { entry.data.cast::<T>().as_ref() };
+            let value = unsafe { entry.data.cast::<T>().as_ref() };
+            if let Some(value) = value.filter(|value| is_it(value)) {
+                return Some(value);
+            }
         }
         cleanup = entry.next;
     }

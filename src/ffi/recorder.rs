@@ -14,6 +14,7 @@ use nginx_sys::{
     ngx_uint_t,
 };
 
+use super::reresolve::setup;
 use super::{guard, pool, text};
 
 type Set = unsafe extern "C" fn(*mut ngx_conf_t, *mut ngx_command_t, *mut c_void) -> *mut c_char;
@@ -148,6 +149,8 @@ unsafe extern "C" fn record(
     };
     // SAFETY: the command that nginx has found for the directive.
     let is_block = unsafe { (*command).type_ } & NGX_CONF_BLOCK as ngx_uint_t != 0;
+    // SAFETY: nginx passes what it is reading, and the name of a command is a static string.
+    guard::run((), || unsafe { setup::before_directive(cf, text::bytes((*command).name)) });
     guard::run((), || {
         let mut seen = recorder.seen.borrow_mut();
         // SAFETY: nginx is handling a directive (ngx_conf_handler).

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 use diagnosis::evidence::connection::Tcp;
 
@@ -48,6 +49,19 @@ fn counted_by_stat() -> Option<u64> {
         status.assume_init()
     };
     u64::try_from(status.st_size).ok().filter(|size| *size > 0)
+}
+
+/// Whether this machine has a route to `ip`: what AI_ADDRCONFIG is for, but of this very address. True
+/// also when that cannot be found out.
+pub(crate) fn has_route_to(ip: IpAddr) -> bool {
+    let unspecified: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    // Connecting a UDP socket looks the route up and sends nothing.
+    let connected = UdpSocket::bind((unspecified, 0)).and_then(|socket| socket.connect((ip, 9)));
+    let missing = [libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EAFNOSUPPORT, libc::EADDRNOTAVAIL];
+    connected.err().and_then(|error| error.raw_os_error()).is_none_or(|e| !missing.contains(&e))
 }
 
 /// Opens the directory for older kernels; called when a worker starts.

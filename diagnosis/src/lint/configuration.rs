@@ -17,7 +17,7 @@ const OF_PROTOCOLS: [&[u8]; 8] = [
     b"_set_header",
 ];
 /// Other directives and blocks that are read.
-const OTHERS: [&[u8]; 12] = [
+const OTHERS: [&[u8]; 15] = [
     b"server",
     b"location",
     b"upstream",
@@ -25,6 +25,9 @@ const OTHERS: [&[u8]; 12] = [
     b"limit_except",
     b"set",
     b"keepalive",
+    b"hash",
+    b"ip_hash",
+    b"sticky",
     b"resolver",
     b"error_log",
     b"fastcgi_keep_conn",
