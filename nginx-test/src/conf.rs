@@ -2,10 +2,9 @@
 //!
 //! Braces and `$` belong to nginx, so templates use per cent signs.
 
-use std::net::{Ipv6Addr, TcpListener};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::stream::set_option;
+use crate::port::Port;
 
 /// Where `%http%`, `%log%` … of a template go unless a test writes a whole file of its own.
 pub(crate) const STANDARD: &str = "\
@@ -80,7 +79,7 @@ pub(crate) fn scalars() -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     pairs: Vec<(String, String)>,
-    ports: Vec<OwnedFd>,
+    ports: Vec<Port>,
 }
 
 impl Values {
@@ -111,8 +110,11 @@ impl Values {
             return value.to_owned();
         }
         assert!(name.starts_with("listen"), "no value for %{name}% in the configuration");
-        let (address, held) = reserve(name.starts_with("listen_v6"));
-        self.ports.push(held);
+        let v6 = name.starts_with("listen_v6");
+        let ip: IpAddr = if v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let port = Port::reserve_on(ip);
+        let address = port.at(ip).to_string();
+        self.ports.push(port);
         self.set(name, address.clone());
         address
     }
@@ -130,37 +132,4 @@ fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
         from = start + 1;
     }
     None
-}
-
-/// A free port that stays ours: bound with SO_REUSEADDR and never listened on, it lets nginx
-/// (which sets the option too) bind and listen, and keeps the kernel from giving it to others.
-fn reserve(v6: bool) -> (String, OwnedFd) {
-    let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
-    // SAFETY: socket(2) with constant arguments.
-    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    assert!(fd >= 0, "socket: {}", std::io::Error::last_os_error());
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let held = unsafe { OwnedFd::from_raw_fd(fd) };
-    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, &1i32);
-    bind_loopback(fd, v6);
-    let port = TcpListener::from(held.try_clone().unwrap()).local_addr().unwrap().port();
-    (if v6 { format!("[::1]:{port}") } else { format!("127.0.0.1:{port}") }, held)
-}
-
-pub(crate) fn bind_loopback(fd: i32, v6: bool) {
-    // SAFETY: both structs are plain old data, valid when zeroed, and of the length given.
-    let rc = unsafe {
-        if v6 {
-            let mut address: libc::sockaddr_in6 = std::mem::zeroed();
-            address.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            address.sin6_addr.s6_addr = Ipv6Addr::LOCALHOST.octets();
-            libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as u32)
-        } else {
-            let mut address: libc::sockaddr_in = std::mem::zeroed();
-            address.sin_family = libc::AF_INET as libc::sa_family_t;
-            address.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
-            libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as u32)
-        }
-    };
-    assert_eq!(rc, 0, "bind: {}", std::io::Error::last_os_error());
 }

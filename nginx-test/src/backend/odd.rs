@@ -3,13 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::listen::{allow_all, close_listener};
 use crate::nginx::Dir;
+use crate::port;
 use crate::wait;
 
 /// An address that nobody serves. Prints as nginx writes it.
@@ -23,14 +24,14 @@ pub struct Dead {
 impl Dead {
     /// A TCP port that refuses: bound, so that nobody else gets it, and never listened on.
     pub fn refusing() -> Self {
-        let held = TcpListener::from(tcp_socket(false));
+        let held = TcpListener::from(port::socket(Ipv4Addr::LOCALHOST.into(), false));
         let address = held.local_addr().unwrap().to_string();
         Self { address, _held: vec![held.into()], _dir: None }
     }
 
     /// The same on ::1.
     pub fn refusing_v6() -> Self {
-        let held = TcpListener::from(tcp_socket(true));
+        let held = TcpListener::from(port::socket(Ipv6Addr::LOCALHOST.into(), false));
         let address = held.local_addr().unwrap().to_string();
         Self { address, _held: vec![held.into()], _dir: None }
     }
@@ -174,15 +175,4 @@ fn listen(fd: RawFd, backlog: i32) {
     // SAFETY: listen(2) takes plain numbers.
     let rc = unsafe { libc::listen(fd, backlog) };
     assert_eq!(rc, 0, "listen: {}", io::Error::last_os_error());
-}
-
-fn tcp_socket(v6: bool) -> OwnedFd {
-    let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
-    // SAFETY: socket(2) with constants.
-    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    assert!(fd >= 0, "socket: {}", io::Error::last_os_error());
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    crate::conf::bind_loopback(fd, v6);
-    socket
 }

@@ -70,7 +70,7 @@ impl Gate {
         assert!(self.wait_at_most(wait::patience()), "a gate stayed closed");
     }
 
-    fn wait_at_most(&self, limit: Duration) -> bool {
+    pub(crate) fn wait_at_most(&self, limit: Duration) -> bool {
         let open = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.0.1.wait_timeout_while(open, limit, |open| !*open);
         *waited.unwrap_or_else(PoisonError::into_inner).0

@@ -35,6 +35,7 @@ mod fastcgi;
 mod flows;
 mod grpc;
 mod harness;
+mod harness_dns;
 mod hostile;
 mod hostile_names;
 mod inheritance;
