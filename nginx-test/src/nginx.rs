@@ -10,7 +10,7 @@ use crate::conf::{self, Values};
 use crate::env;
 use crate::process::{Plan, Process};
 use crate::running::Running;
-use crate::sandbox::{Landlock, World, seccomp};
+use crate::sandbox::{Etc, Landlock, World, seccomp};
 use crate::valgrind;
 
 /// A configuration in the making; `start` or `check` it.
@@ -26,6 +26,7 @@ pub struct Nginx {
     landlock: Option<Landlock>,
     refuse_netlink: bool,
     world: Option<World>,
+    etc: Option<Etc>,
 }
 
 /// What `nginx -t` said.
@@ -92,6 +93,7 @@ impl Nginx {
             landlock: None,
             refuse_netlink: false,
             world: None,
+            etc: None,
         }
     }
 
@@ -178,6 +180,19 @@ impl Nginx {
         self
     }
 
+    /// Starts nginx in front of that /etc.
+    pub fn etc(mut self, etc: &Etc) -> Self {
+        self.etc = Some(etc.clone());
+        self
+    }
+
+    /// Starts nginx in front of an /etc of its own ([`Running::etc`]), with these addresses and
+    /// names in its `hosts`.
+    pub fn hosts(mut self, entries: &[(&str, &str)]) -> Self {
+        self.etc.get_or_insert_default().hosts(entries);
+        self
+    }
+
     /// Forbids nginx what Landlock can.
     pub fn landlock(mut self, landlock: Landlock) -> Self {
         self.landlock = Some(landlock);
@@ -218,6 +233,7 @@ impl Nginx {
             bare: self.bare,
             lenient: self.lenient,
             allowed: self.allowed,
+            etc: self.etc,
             lines_seen: Default::default(),
         }
     }
@@ -247,6 +263,9 @@ impl Nginx {
         command.args(&words[1..]).arg("-p").arg(&self.dir.0).arg("-c").arg(conf);
         // Before the configuration is read, errors go where the binary was built to write them.
         command.arg("-e").arg(self.dir.0.join("error.log"));
+        if let Some(etc) = &self.etc {
+            etc.apply(&mut command);
+        }
         if let Some(world) = self.world {
             world.apply(&mut command);
         }

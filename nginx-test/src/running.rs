@@ -10,6 +10,7 @@ use crate::log::{self, LogLine};
 use crate::nginx::Dir;
 use crate::process::Process;
 use crate::reply::Reply;
+use crate::sandbox::Etc;
 use crate::valgrind;
 use crate::wait;
 
@@ -22,6 +23,7 @@ pub struct Running {
     pub(crate) bare: bool,
     pub(crate) lenient: bool,
     pub(crate) allowed: Vec<String>,
+    pub(crate) etc: Option<Etc>,
     pub(crate) lines_seen: Cell<usize>,
 }
 
@@ -108,6 +110,11 @@ impl Running {
     /// The private directory: nginx.conf, logs, temporary files.
     pub fn dir(&self) -> &Path {
         &self.dir.0
+    }
+
+    /// The /etc that nginx was started in front of, to change it.
+    pub fn etc(&self) -> &Etc {
+        self.etc.as_ref().expect("Nginx::hosts or Nginx::etc")
     }
 
     /// Rewrites a file in `%dir%`, for instance nginx.conf before a reload.

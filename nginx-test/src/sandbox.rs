@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod disk;
+pub mod etc;
 pub mod landlock;
 pub mod mounts;
 mod netlink;
@@ -10,5 +11,6 @@ pub(crate) mod seccomp;
 pub mod world;
 
 pub use disk::SmallDisk;
+pub use etc::Etc;
 pub use landlock::Landlock;
 pub use world::World;

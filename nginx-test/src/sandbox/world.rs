@@ -45,7 +45,8 @@ impl World {
     }
 }
 
-fn own_mounts() -> io::Result<()> {
+/// From here on what is mounted is this process's own.
+pub(super) fn own_mounts() -> io::Result<()> {
     unshare(libc::CLONE_NEWNS)?;
     mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE, c"")
 }
@@ -55,7 +56,12 @@ fn unshare(what: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::unshare(what) })
 }
 
-fn mount(kind: &CStr, on: &CStr, flags: libc::c_ulong, options: &CStr) -> io::Result<()> {
+pub(super) fn mount(
+    kind: &CStr,
+    on: &CStr,
+    flags: libc::c_ulong,
+    options: &CStr,
+) -> io::Result<()> {
     // SAFETY: NUL-terminated strings that outlive the call (mount(2)).
     check(unsafe {
         libc::mount(kind.as_ptr(), on.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast())
