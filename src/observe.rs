@@ -285,5 +285,6 @@ fn attempt(
         retried: false,
         headroom: None,
         evidence: None,
+        resolution: None,
     }
 }

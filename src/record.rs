@@ -1,8 +1,9 @@
 //! What went wrong in one main request, its redirects and its subrequests.
 
 use std::ops::Range;
+use std::rc::Rc;
 
-use diagnosis::Attempt;
+use diagnosis::{Attempt, Resolution};
 use smallvec::SmallVec;
 
 use crate::ffi::{Finalizer, RequestId};
@@ -130,6 +131,17 @@ impl Record {
                 attempt.retried = true;
                 self.changed = true;
             }
+        }
+    }
+
+    /// What DNS says by now of the address of this attempt.
+    #[expect(dead_code, reason = "waits for re-resolution")]
+    pub(crate) fn resolved(&mut self, key: Key, resolution: &Rc<Resolution>) {
+        let entries = self.entries.iter().rev().zip(self.attempts.iter_mut().rev());
+        let pending = self.pending.iter_mut().map(|(entry, attempt)| (&*entry, attempt));
+        for (_, attempt) in entries.chain(pending).filter(|(entry, _)| entry.key == key) {
+            attempt.resolution = Some(Rc::clone(resolution));
+            self.changed = true;
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Variable {
 }
 
 /// All of them; the scalars speak of the last failed attempt.
-pub(crate) static VARIABLES: [Variable; 16] = [
+pub(crate) static VARIABLES: [Variable; 17] = [
     scalar("", |d, _| Some(diagnosis::field::full(&[], d.attempts, d.dropped))),
     scalar("_cause", |_, attempt| text(attempt.verdict.cause.token())),
     scalar("_phase", |_, attempt| text(attempt.verdict.phase.token())),
@@ -28,6 +28,7 @@ pub(crate) static VARIABLES: [Variable; 16] = [
     scalar("_address", |_, attempt| bytes(attempt.address())),
     scalar("_errno", |_, attempt| text(attempt.verdict.errno?.name()?)),
     scalar("_hint", |_, attempt| text(attempt.hint()?.token())),
+    scalar("_dns", |_, attempt| text(attempt.resolution.as_ref()?.dns.token())),
     scalar("_limit", |_, attempt| text(attempt.verdict.limit?.to_string())),
     scalar("_advice", |_, attempt| text(diagnosis::advice::sentence(attempt))),
     scalar("_attempts", |d, _| number(d.attempts.len() as u64 + u64::from(d.dropped))),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::cause::Hole;
-use crate::{Attempt, Cause, Limit, Phase, Protocol, codes, printable};
+use crate::{Attempt, Cause, Limit, Phase, Protocol, codes, printable, resolution};
 
 /// One sentence, filled with the actual address, directive and value; for trusted readers only.
 pub fn sentence(a: &Attempt) -> String {
@@ -14,8 +14,14 @@ pub fn sentence(a: &Attempt) -> String {
 
 /// The sentence in pieces that need no escapes ([`printable::is_plain`]).
 pub(crate) fn pieces(a: &Attempt, mut write: impl FnMut(&[u8])) {
+    if let Some(resolution) = resolution::stale(a) {
+        return write(resolution.moved(a).as_bytes());
+    }
     if let Some(sentence) = a.evidence.as_ref().and_then(|(evidence, _)| evidence.advice()) {
         return write(sentence.as_bytes());
+    }
+    if let Some(resolution) = resolution::unresolved(a) {
+        return write(resolution.failed(a).as_bytes());
     }
     let advice = a.verdict.cause.row().advice;
     write(advice.first.as_bytes());

@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::{Cause, Errno, Evidence, Family, Hint, Limit, Phase, Protocol, Texts};
+use crate::{
+    Cause, Errno, Evidence, Family, Hint, Limit, Phase, Protocol, Resolution, Texts, resolution,
+};
 
 /// What a message and the state around it add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +61,16 @@ pub struct Attempt {
     pub headroom: Option<Headroom>,
     /// What was seen besides, and how long before, milliseconds.
     pub evidence: Option<(Rc<Evidence>, u64)>,
+    /// What DNS says of the address; `None` where nginx looks names up only once.
+    pub resolution: Option<Rc<Resolution>>,
 }
 
 impl Attempt {
-    /// What the evidence says in one word.
+    /// What the evidence says in one word; an address that is out of date explains the rest of it.
     pub fn hint(&self) -> Option<Hint> {
+        if self.resolution.is_some() && resolution::stale(self).is_some() {
+            return Some(Hint::AddressLeftDns);
+        }
         self.evidence.as_ref()?.0.hint
     }
 
@@ -156,6 +163,7 @@ pub(crate) fn sample(cause: Cause) -> Attempt {
         reused: false,
         retried: false,
         evidence: None,
+        resolution: None,
         headroom: Some(Headroom { fd_free: 1001, fd_limit: 1024, conn_free: 509, conn_limit: 512 }),
     }
 }

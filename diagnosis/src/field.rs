@@ -142,6 +142,10 @@ fn member(a: &Attempt, shorter_than: usize) -> Vec<u8> {
         out.extend_from_slice(b";hint=");
         out.extend_from_slice(hint.token().as_bytes());
     }
+    if let Some(resolution) = &a.resolution {
+        out.extend_from_slice(b";dns=");
+        out.extend_from_slice(resolution.dns.token().as_bytes());
+    }
     if let Some(headroom) = a.headroom {
         integer(&mut out, b";fd-free=", headroom.fd_free);
         integer(&mut out, b";fd-limit=", headroom.fd_limit);

@@ -21,6 +21,8 @@ pub enum Hint {
     SelinuxEnforcing,
     /// nginx runs in a container and the address is the container's own loopback.
     LoopbackInContainer,
+    /// The address is no longer among those of its name.
+    AddressLeftDns,
     /// The idle connection was older than the back end's keepalive time-out may be.
     KeepaliveIdleExpired,
     /// The port refused and answered in turns a short while ago.
@@ -43,6 +45,7 @@ impl Hint {
         Self::SelinuxDeniesConnect,
         Self::SelinuxEnforcing,
         Self::LoopbackInContainer,
+        Self::AddressLeftDns,
         Self::KeepaliveIdleExpired,
         Self::BackendRestarting,
         Self::HeaderBytesOverBuffer,
@@ -61,6 +64,7 @@ impl Hint {
             Self::SelinuxDeniesConnect => "selinux_denies_connect",
             Self::SelinuxEnforcing => "selinux_enforcing",
             Self::LoopbackInContainer => "loopback_in_container",
+            Self::AddressLeftDns => "address_left_dns",
             Self::KeepaliveIdleExpired => "keepalive_idle_expired",
             Self::BackendRestarting => "backend_restarting",
             Self::HeaderBytesOverBuffer => "header_bytes_over_buffer",

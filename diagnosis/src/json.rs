@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use crate::evidence::{Evidence, Fact, Value};
-use crate::{Attempt, Diagnosis, Headroom, Verdict, advice, printable};
+use crate::{
+    Addresses, Attempt, Diagnosis, Headroom, Resolution, Used, Verdict, advice, printable,
+};
 
 /// No string from outside is written longer than this, before escapes.
 const MAX_BYTES: usize = 512;
@@ -73,6 +75,12 @@ impl Json {
         self.number(r#","bytes_received":"#, a.bytes_received);
         self.raw(if a.reused { r#","reused":true"# } else { r#","reused":false"# });
         self.raw(if a.retried { r#","retried":true"# } else { r#","retried":false"# });
+        if let Some(hint) = a.hint() {
+            self.word(r#","hint":""#, hint.token());
+        }
+        if let Some(resolution) = &a.resolution {
+            self.resolution(resolution);
+        }
         if let Some((evidence, age)) = &a.evidence {
             self.evidence(evidence, *age);
         }
@@ -85,14 +93,56 @@ impl Json {
         }
     }
 
-    /// The finding in a word, and the figures in an object with their age.
+    /// The figures in an object, with their age.
     fn evidence(&mut self, evidence: &Evidence, age: u64) {
-        if let Some(hint) = evidence.hint {
-            self.word(r#","hint":""#, hint.token());
-        }
         self.number(r#","evidence":{"age_ms":"#, age);
         self.out.extend_from_slice(evidence.json(figures));
         self.raw("}");
+    }
+
+    /// The verdict in a word, and the rest in an object, where there is a name.
+    #[cold]
+    fn resolution(&mut self, r: &Resolution) {
+        self.word(r#","dns":""#, r.dns.token());
+        if r.name.is_empty() {
+            return;
+        }
+        self.raw(r#","resolution":{"name":"#);
+        self.quoted(&r.name);
+        self.addresses(r#","configured":["#, r#","configured_left_out":"#, &r.configured);
+        self.addresses(r#","current":["#, r#","current_left_out":"#, &r.current);
+        for (key, number) in [
+            (r#","age_ms":"#, r.age_ms),
+            (r#","ttl_s":"#, r.ttl_s.map(u64::from)),
+            (r#","waited_ms":"#, r.waited_ms),
+        ] {
+            if let Some(number) = number {
+                self.number(key, number);
+            }
+        }
+        if let Some(error) = r.error {
+            self.word(r#","error":""#, error);
+        }
+        if let Some(used) = r.used {
+            self.word(r#","used":""#, used.token());
+        }
+        if let Some(Used::ThisRequest(address)) = r.used {
+            self.word(r#","sent_to":""#, &address.to_string());
+        }
+        self.raw("}");
+    }
+
+    fn addresses(&mut self, key: &str, left_out: &str, addresses: &Addresses) {
+        for (index, address) in addresses.shown().iter().enumerate() {
+            self.raw(if index == 0 { key } else { "," });
+            self.word("\"", &address.to_string());
+        }
+        if !addresses.shown().is_empty() {
+            self.raw("]");
+        }
+        if addresses.left_out() > 0 {
+            self.number(left_out, addresses.left_out());
+        }
     }
 
     fn fact(&mut self, (key, value): &Fact) {

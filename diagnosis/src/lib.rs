@@ -21,6 +21,7 @@ mod message;
 mod observation;
 mod printable;
 pub mod proxy_status;
+mod resolution;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -34,5 +35,6 @@ pub use evidence::Evidence;
 pub use hint::Hint;
 pub use limit::Limit;
 pub use observation::{Family, Io, Observation, Peers, Protocol, Tls};
+pub use resolution::{Addresses, Dns, Resolution, Used};
 pub use table::Cause;
 pub use texts::Texts;

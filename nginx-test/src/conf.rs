@@ -50,7 +50,7 @@ log_format diagnosis escape=none '{"key":"$pid-$connection-$connection_requests-
 access_log %dir%/diagnosis.log diagnosis;"#;
 
 /// The scalar variables of the contract, without their common prefix; the first has none.
-pub const SCALARS: [&str; 15] = [
+pub const SCALARS: [&str; 16] = [
     "",
     "_cause",
     "_phase",
@@ -60,6 +60,7 @@ pub const SCALARS: [&str; 15] = [
     "_errno",
     "_limit",
     "_hint",
+    "_dns",
     "_advice",
     "_attempts",
     "_fd_free",

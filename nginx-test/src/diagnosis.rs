@@ -11,7 +11,7 @@ pub const PHASES: [&str; 9] =
     ["resolve", "select", "connect", "handshake", "send", "header", "body", "local", "client"];
 
 /// The contract's hints, as far as there is evidence for them.
-pub const HINTS: [&str; 13] = [
+pub const HINTS: [&str; 14] = [
     "no_listener",
     "listener_other_address",
     "listener_other_port",
@@ -21,11 +21,15 @@ pub const HINTS: [&str; 13] = [
     "selinux_denies_connect",
     "selinux_enforcing",
     "loopback_in_container",
+    "address_left_dns",
     "keepalive_idle_expired",
     "backend_restarting",
     "header_bytes_over_buffer",
     "timeout_reached",
 ];
+
+/// The contract's verdicts on an address.
+pub const DNS: [&str; 5] = ["literal", "fresh", "stale", "unresolved", "unknown"];
 
 /// The contract's causes, copied from it on purpose: the module's own table must not vouch for
 /// itself.
@@ -201,7 +205,12 @@ fn attempt(value: &Value) -> Attempt {
     assert!(attempt.text("hint").is_none_or(|hint| HINTS.contains(&hint)), "hint in {value}");
     let evidence = attempt.raw.get("evidence");
     assert!(evidence.is_none_or(|found| found["age_ms"].is_u64()), "age of evidence in {value}");
-    assert!(evidence.is_some() || attempt.text("hint").is_none(), "a bare hint in {value}");
+    let of_evidence = attempt.text("hint").filter(|hint| *hint != "address_left_dns");
+    assert!(evidence.is_some() || of_evidence.is_none(), "a bare hint in {value}");
+    assert!(attempt.text("dns").is_none_or(|dns| DNS.contains(&dns)), "dns in {value}");
+    let stale = attempt.text("dns") == Some("stale");
+    assert!(stale || attempt.text("hint") != Some("address_left_dns"), "hint in {value}");
+    check_resolution(attempt.raw.get("resolution"), value);
     for name in ["ms", "status"] {
         let _ = attempt.number(name);
     }
@@ -215,6 +224,28 @@ fn attempt(value: &Value) -> Attempt {
         }
     }
     attempt
+}
+
+/// What is told of the name, where there is one.
+fn check_resolution(resolution: Option<&Value>, shown: &Value) {
+    let Some(resolution) = resolution else { return };
+    assert!(shown["dns"].is_string(), "a resolution without a verdict in {shown}");
+    assert!(resolution["name"].as_str().is_some_and(|name| !name.is_empty()), "name in {shown}");
+    for key in ["configured", "current"] {
+        let addresses = resolution.get(key).map(|list| list.as_array().unwrap());
+        for address in addresses.into_iter().flatten() {
+            let address = address.as_str().unwrap();
+            assert!(address.parse::<std::net::IpAddr>().is_ok(), "{key} in {shown}");
+        }
+    }
+    for key in ["age_ms", "ttl_s", "waited_ms"] {
+        assert!(resolution.get(key).is_none_or(Value::is_u64), "{key} in {shown}");
+    }
+    let used = resolution.get("used").map(|used| used.as_str().unwrap());
+    let known = ["nothing", "later_requests", "this_request"];
+    assert!(used.is_none_or(|used| known.contains(&used)), "used in {shown}");
+    let sent = resolution.get("sent_to").is_some();
+    assert_eq!(sent, used == Some("this_request"), "sent_to in {shown}");
 }
 
 fn text(value: &Value, name: &str) -> String {

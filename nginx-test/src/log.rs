@@ -50,6 +50,7 @@ impl LogLine {
             ("_errno", attempt.text("errno")),
             ("_limit", attempt.text("limit")),
             ("_hint", attempt.text("hint")),
+            ("_dns", attempt.text("dns")),
         ];
         for (name, value) in expected {
             let found = scalar(&format!("upstream_diagnosis{name}"));
@@ -74,6 +75,7 @@ pub(crate) fn check_member(member: &crate::Member, attempt: &crate::diagnosis::A
     assert_eq!(member.token("phase"), Some(attempt.phase.as_str()), "phase of {member:?}");
     assert_eq!(member.token("errno"), attempt.text("errno"), "errno of {member:?}");
     assert_eq!(member.token("hint"), attempt.text("hint"), "hint of {member:?}");
+    assert_eq!(member.token("dns"), attempt.text("dns"), "dns of {member:?}");
     for name in ["server", "address", "limit"] {
         let expected = attempt.text(name).map(printable);
         assert_eq!(member.string(name), expected.as_deref(), "{name} of {member:?}");

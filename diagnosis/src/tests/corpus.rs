@@ -5,12 +5,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Attempt, Cause, Diagnosis, Family, Io, Observation, Outcome, Peers, Protocol, Provoked, Texts,
-    Tls, Verdict, diagnose, field, from_status, json, proxy_status, unexplained,
+    Addresses, Attempt, Cause, Diagnosis, Dns, Family, Io, Observation, Outcome, Peers, Protocol,
+    Provoked, Resolution, Texts, Tls, Used, Verdict, advice, diagnose, field, from_status, json,
+    proxy_status, unexplained,
 };
 
 struct Case {
@@ -65,6 +67,7 @@ impl Case {
             retried: false,
             headroom: None,
             evidence: None,
+            resolution: self.facts.get("resolution").map(|r| Rc::new(resolution(r))),
         }
     }
 }
@@ -149,6 +152,26 @@ fn peers(counts: &Value) -> Peers {
     }
 }
 
+fn resolution(facts: &Value) -> Resolution {
+    let verdicts = [Dns::Literal, Dns::Fresh, Dns::Stale, Dns::Unresolved, Dns::Unknown];
+    let dns = verdicts.into_iter().find(|dns| facts["dns"] == dns.token()).unwrap();
+    let addresses = |key: &str| {
+        let texts = facts[key].as_array().into_iter().flatten();
+        Addresses::from(&*texts.map(|ip| ip.as_str().unwrap().parse().unwrap()).collect::<Vec<_>>())
+    };
+    Resolution {
+        dns,
+        name: facts["name"].as_str().unwrap_or_default().as_bytes().to_vec(),
+        configured: addresses("configured"),
+        current: addresses("current"),
+        error: facts.get("error").map(|_| "servfail"),
+        used: facts
+            .get("sent_to")
+            .map(|to| Used::ThisRequest(to.as_str().unwrap().parse().unwrap())),
+        ..Resolution::default()
+    }
+}
+
 /// A verdict as the files write it.
 fn written(verdict: &Verdict) -> Value {
     let mut out = json!({ "cause": verdict.cause.token(), "phase": verdict.phase.token() });
@@ -184,6 +207,9 @@ fn every_case_gets_its_verdict_and_field() {
         assert_eq!(case.facts["field"], *field, "{}", case.name);
         check_field(&field, verdict, &case.name);
         check_json(&json::object(&d), verdict, &case.name);
+        if let Some(sentence) = case.facts.get("advice") {
+            assert_eq!(*sentence, advice::sentence(&attempts[0]), "{}", case.name);
+        }
         if let Some(member) = proxy_status::member("edge", &d, true) {
             let list = sfv::Parser::new(&member).parse::<sfv::List>().expect(&case.name);
             assert_eq!(list.len(), 1, "{}", case.name);

@@ -1,10 +1,13 @@
 //! Bytes that nobody chose: whatever comes in, what goes out is valid.
 
+use std::rc::Rc;
+
 use serde_json::Value;
 
 use crate::{
-    Attempt, Cause, Diagnosis, Family, Headroom, Io, Observation, Outcome, Peers, Protocol, Texts,
-    Tls, advice, diagnose, field, json, proxy_status, unexplained,
+    Addresses, Attempt, Cause, Diagnosis, Dns, Family, Headroom, Io, Observation, Outcome, Peers,
+    Protocol, Resolution, Texts, Tls, Used, advice, diagnose, field, json, proxy_status,
+    unexplained,
 };
 
 const ROUNDS: usize = 3_000;
@@ -140,6 +143,31 @@ impl Random {
             retried: self.flag(),
             headroom: self.pick(&[None, Some(headroom)]),
             evidence: None,
+            resolution: self.flag().then(|| Rc::new(self.resolution())),
+        }
+    }
+
+    fn resolution(&mut self) -> Resolution {
+        const VERDICTS: &[Dns] =
+            &[Dns::Literal, Dns::Fresh, Dns::Stale, Dns::Unresolved, Dns::Unknown];
+        let number = self.next();
+        let sent = Used::ThisRequest(([10, 0, 0, 9], 80).into());
+        let mut addresses = || {
+            let all: Vec<_> = (0..self.below(70)).map(|_| self.next().to_le_bytes()).collect();
+            Addresses::from(
+                &*all.iter().map(|b| [b[0], b[1], b[2], b[3]].into()).collect::<Vec<_>>(),
+            )
+        };
+        Resolution {
+            configured: addresses(),
+            current: addresses(),
+            dns: self.pick(VERDICTS),
+            name: self.bytes(),
+            age_ms: self.pick(&[None, Some(number)]),
+            ttl_s: self.pick(&[None, Some(u32::MAX)]),
+            error: self.pick(&[None, Some("timeout")]),
+            waited_ms: self.pick(&[None, Some(number)]),
+            used: self.pick(&[None, Some(Used::Nothing), Some(Used::LaterRequests), Some(sent)]),
         }
     }
 }

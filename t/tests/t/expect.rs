@@ -4,7 +4,7 @@ use nginx_test::diagnosis::Attempt;
 use nginx_test::{Member, Seen};
 
 /// The contract's parameters, in its order.
-pub(crate) const PARAMETERS: [&str; 15] = [
+pub(crate) const PARAMETERS: [&str; 16] = [
     "phase",
     "upstream",
     "server",
@@ -16,6 +16,7 @@ pub(crate) const PARAMETERS: [&str; 15] = [
     "retried",
     "limit",
     "hint",
+    "dns",
     "fd-free",
     "fd-limit",
     "conn-free",
