@@ -68,6 +68,7 @@ fn main_header<'r>(request: Request<'r>, conf: &'r LocConf) {
         hide_trailers_later(request, trailing);
     }
     if let Some(record) = record {
+        observe::resolve(request);
         failed_header(request, conf, record, trusted);
         request.refresh_variables();
     }

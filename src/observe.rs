@@ -7,9 +7,10 @@
 use diagnosis::{Attempt, Cause, Protocol, Texts, Verdict};
 
 use crate::evidence::{self, Scene};
-use crate::ffi::{Request, State, Upstream};
+use crate::ffi::{self, Request, State, Upstream};
 use crate::headroom;
 use crate::record::{Entry, Key};
+use crate::reresolve::Lookup;
 
 /// Status with which nginx notes that the client closed the connection.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -55,16 +56,22 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         let scene = Scene { attempt: &attempt, observation: &observation, upstream };
         attempt.evidence = evidence::look(&scene);
     }
-    keep(request, key, observation.header_sent, attempt);
+    keep(request, key, observation.header_sent, upstream.dns_lookup(), attempt);
     if let Some(record) = request.record().filter(|_| verdict.pending) {
         upstream.watch_end(request, record);
     }
 }
 
 /// Adds an attempt to the record of the main request.
-fn keep(request: Request<'_>, key: Key, after_header: bool, attempt: Attempt) {
+fn keep(
+    request: Request<'_>,
+    key: Key,
+    after_header: bool,
+    lookup: Option<Lookup>,
+    attempt: Attempt,
+) {
     if let Some(record) = request.record_or_create() {
-        let entry = Entry { key, background: request.is_background(), after_header };
+        let entry = Entry { key, background: request.is_background(), after_header, lookup };
         record.borrow_mut().push(entry, attempt);
     }
 }
@@ -176,7 +183,7 @@ fn note_silent(request: Request<'_>, key: Key, state: &State, verdict: Verdict, 
     if request.loc_conf().takes_evidence() {
         evidence::history::note(&attempt);
     }
-    keep(request, key, false, attempt);
+    keep(request, key, false, None, attempt);
 }
 
 /// `request` comes to a location where the module is off, after one where it was on.
@@ -199,6 +206,12 @@ pub(crate) fn look_again(request: Request<'_>, watched: bool) {
     record.look_again(request.id(), tries);
 }
 
+/// Adds what DNS has said since about the attempts of a main request.
+pub(crate) fn resolve(main: Request<'_>) {
+    let Some((record, reresolve)) = main.record().zip(ffi::running()) else { return };
+    record.borrow_mut().resolve(|lookup| reresolve.resolution(lookup));
+}
+
 /// Brings the record of a main request up to date before somebody reads it.
 pub(crate) fn complete(main: Request<'_>) {
     // First, as the attempt that the client did not wait for must not be taken for a failed one.
@@ -206,6 +219,7 @@ pub(crate) fn complete(main: Request<'_>) {
         client_closed(main.at_work());
     }
     reconcile(main);
+    resolve(main);
 }
 
 /// Whether the client left first. An upstream may send that status too.
@@ -236,7 +250,7 @@ fn client_closed(request: Request<'_>) {
             &[],
         )
     };
-    keep(request, key, false, attempt);
+    keep(request, key, false, None, attempt);
 }
 
 /// Index of the try that `upstream` is at, and whether it has begun (a peer was asked for).

@@ -7,6 +7,7 @@ use diagnosis::{Attempt, Resolution};
 use smallvec::SmallVec;
 
 use crate::ffi::{Finalizer, RequestId};
+use crate::reresolve::Lookup;
 
 /// Attempts kept per request. More only happen with many servers or many subrequests; the header
 /// shows far fewer, so the oldest are counted only.
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) background: bool,
     /// The upstream's header had been sent on.
     pub(crate) after_header: bool,
+    /// What DNS may have more to say about.
+    pub(crate) lookup: Option<Lookup>,
 }
 
 /// Everything known about the failures of one main request. One failure is the rule, and needs no
@@ -134,14 +137,22 @@ impl Record {
         }
     }
 
-    /// What DNS says by now of the address of this attempt.
-    #[expect(dead_code, reason = "waits for re-resolution")]
-    pub(crate) fn resolved(&mut self, key: Key, resolution: &Rc<Resolution>) {
-        let entries = self.entries.iter().rev().zip(self.attempts.iter_mut().rev());
-        let pending = self.pending.iter_mut().map(|(entry, attempt)| (&*entry, attempt));
-        for (_, attempt) in entries.chain(pending).filter(|(entry, _)| entry.key == key) {
-            attempt.resolution = Some(Rc::clone(resolution));
-            self.changed = true;
+    /// Brings up to date what DNS says of the attempts, until it has said it: `look` also tells
+    /// whether it has.
+    pub(crate) fn resolve(&mut self, mut look: impl FnMut(&Lookup) -> (Resolution, bool)) {
+        // From the newest, as the oldest may have given way.
+        let kept = self.entries.iter_mut().rev().zip(self.attempts.iter_mut().rev());
+        let pending = self.pending.iter_mut().map(|(entry, attempt)| (entry, attempt));
+        for (entry, attempt) in kept.chain(pending) {
+            let Some(lookup) = &entry.lookup else { continue };
+            let (resolution, is_final) = look(lookup);
+            if attempt.resolution.as_deref() != Some(&resolution) {
+                attempt.resolution = Some(Rc::new(resolution));
+                self.changed = true;
+            }
+            if is_final {
+                entry.lookup = None;
+            }
         }
     }
 

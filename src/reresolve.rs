@@ -9,6 +9,7 @@
 //! What a name's answers mean, how long they count and when to ask again is decided in the
 //! `resolver` crate.
 
+mod lookup;
 mod names;
 mod settings;
 mod slots;
@@ -25,9 +26,10 @@ use crate::ffi::{self, PickRef, cycle, system};
 use names::Names;
 use sources::Sources;
 
+pub(crate) use lookup::Lookup;
 pub(crate) use names::{Collector, NameId};
 pub(crate) use settings::{Mode, Servers, Settings};
-pub(crate) use slots::{Found, Slots};
+pub(crate) use slots::{Found, Slot, Slots};
 
 /// Names that one worker asks for at a time: each takes two connections and descriptors. The others
 /// wait for their turn.

@@ -33,6 +33,8 @@ pub(crate) use headers::Names;
 pub(crate) use nginx_sys::{NGX_LOG_NOTICE as LOG_NOTICE, NGX_LOG_WARN as LOG_WARN};
 pub(crate) use peers::PeerId;
 pub(crate) use request::{Finalizer, LogHandler, Request, RequestId};
-pub(crate) use reresolve::{Nginx, PickRef, UpstreamRef, remap, set_alarm, spawn};
+pub(crate) use reresolve::{
+    Nginx, PickRef, UpstreamId, UpstreamRef, remap, running, set_alarm, spawn,
+};
 pub(crate) use state::State;
 pub(crate) use upstream::Upstream;

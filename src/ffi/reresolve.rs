@@ -11,7 +11,7 @@ mod timer;
 mod tries;
 
 pub(crate) use hook::UpstreamRef;
-pub(crate) use pick::PickRef;
+pub(crate) use pick::{PickRef, UpstreamId};
 pub(crate) use runtime::{Nginx, spawn};
-pub(crate) use setup::remap;
+pub(crate) use setup::{remap, running};
 pub(crate) use timer::set_alarm;

@@ -2,6 +2,7 @@
 
 use nginx_sys::{ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t};
 
+use super::reresolve::UpstreamId;
 use super::{peers, text};
 
 /// The default port of `server` in an upstream block (ngx_http_upstream_server).
@@ -14,6 +15,9 @@ pub(super) fn write(u: &ngx_http_upstream_t, address: &[u8], out: &mut Vec<u8>) 
     match unsafe { (u.upstream.as_ref(), u.resolved.as_ref()) } {
         (Some(block), _) if is_its_own_server(block) => implicit(block, out),
         (Some(_), _) if address.is_empty() => {}
+        (Some(_), _) if moved(u, address).is_some() => {
+            with_port(moved(u, address).unwrap_or_default(), out);
+        }
         (Some(block), _) => {
             let write = |server: &[u8]| with_port(server, out);
             // SAFETY: a configured upstream; nginx holds no lock of its servers when it logs
@@ -29,6 +33,17 @@ pub(super) fn write(u: &ngx_http_upstream_t, address: &[u8], out: &mut Vec<u8>) 
         }
         (None, None) => {}
     }
+}
+
+/// The server whose address re-resolution has replaced: the balancer does not know that one.
+fn moved<'u>(u: &'u ngx_http_upstream_t, address: &[u8]) -> Option<&'u [u8]> {
+    // SAFETY: nginx prints this name in its own error context (ngx_http_log_error_handler).
+    if !core::ptr::eq(address, unsafe { text::bytes_at(u.peer.name) }) {
+        return None;
+    }
+    // SAFETY: the request is alive, and used for this call only.
+    let upstream = unsafe { UpstreamId::new(core::ptr::from_ref(u).cast_mut()) };
+    upstream.server().map(|slot| &*slot.server)
 }
 
 /// Writes the only server of an upstream that `proxy_pass` made by itself.

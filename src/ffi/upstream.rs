@@ -14,8 +14,10 @@ use nginx_sys::{
 use super::headers::{self, Names};
 use super::request::Request;
 use super::state::{State, UNSET};
+use super::reresolve::UpstreamId;
 use super::{entry, peers, server, system, text};
 use crate::record::Record;
+use crate::reresolve::Lookup;
 
 /// The upstream of a live request.
 #[derive(Clone, Copy)]
@@ -126,6 +128,16 @@ impl<'r> Upstream<'r> {
     /// is not certain (two servers that resolved to one address). Best with nginx's very bytes.
     pub(crate) fn write_server(self, address: &[u8], out: &mut Vec<u8>) {
         server::write(self.get(), address, out);
+    }
+
+    /// What DNS may have more to say about; `None` where re-resolution is off.
+    pub(crate) fn dns_lookup(self) -> Option<Lookup> {
+        // SAFETY: the request's record, which this goes to, is in the pool that u is in.
+        let upstream = unsafe { UpstreamId::new(self.raw) };
+        let slot = upstream.server()?;
+        let tried = std::str::from_utf8(self.address()).ok().and_then(|text| text.parse().ok());
+        let tried = tried.map(|address: std::net::SocketAddr| address.ip());
+        Some(Lookup { name: slot.name, tried, upstream })
     }
 
     /// nginx's state at this moment, with this worker's `headroom`.

@@ -65,9 +65,13 @@ pub(crate) struct Pick {
     busy: Cell<bool>,
     /// That wait has left an entry in `r->upstream_states`.
     void_state: Cell<bool>,
+    /// The slot of the last attempt.
+    last: Cell<Option<usize>>,
+    /// The fresh address that the request was sent to in the end.
+    used: Cell<Option<SocketAddr>>,
     /// When the request began to wait, and how long it has waited; it does so once.
     waits_since: Cell<Option<u64>>,
-    pub(crate) waited_ms: Cell<Option<u64>>,
+    waited_ms: Cell<Option<u64>>,
     /// The end of the wait.
     pub(super) event: Cell<*mut ngx_event_t>,
 }
@@ -95,6 +99,44 @@ impl PickRef {
         // SAFETY: as in `wake`.
         let pick = unsafe { &*self.0 };
         pick.names().contains(&name)
+    }
+}
+
+/// An upstream of a request that is alive.
+#[derive(Clone, Copy)]
+pub(crate) struct UpstreamId(*mut ngx_http_upstream_t);
+
+impl UpstreamId {
+    /// # Safety
+    /// Nothing may be asked of it once the request's pool is destroyed.
+    pub(in crate::ffi) unsafe fn new(u: *mut ngx_http_upstream_t) -> Self {
+        Self(u)
+    }
+
+    fn pick<'r>(self) -> Option<&'r Pick> {
+        // SAFETY: new's contract: u is in that pool, and its block is configuration.
+        unsafe {
+            let hook = setup::find((*self.0).upstream)?;
+            Pick::existing(hook, self.0)
+        }
+    }
+
+    /// How long the request has waited for DNS, milliseconds, and the fresh address that it was then
+    /// sent to.
+    pub(crate) fn way(self) -> (Option<u64>, Option<SocketAddr>) {
+        let pick = self.pick();
+        (pick.and_then(|pick| pick.waited_ms.get()), pick.and_then(|pick| pick.used.get()))
+    }
+
+    /// The server that the last attempt went to, when re-resolution knows it: its argument and name.
+    pub(in crate::ffi) fn server<'r>(self) -> Option<&'r crate::reresolve::Slot> {
+        // SAFETY: as in `pick`.
+        unsafe {
+            let hook = setup::find((*self.0).upstream)?;
+            let last = self.pick().and_then(|pick| pick.last.get());
+            let slot = slot_by_name(hook, &raw mut (*self.0).peer).or(last)?;
+            hook.slots()?.slot(slot)
+        }
     }
 }
 
@@ -177,6 +219,7 @@ impl Pick {
                 }
                 Given::Nothing => {
                     let slot = guard::run(None, || slot_by_name(hook, pc));
+                    pick.last.set(slot);
                     hook.tell_balancer(pc, data, state);
                     if failed {
                         guard::run((), || pick.trouble(pc, slot));
@@ -212,6 +255,8 @@ impl Pick {
                 timed_out: Cell::new(false),
                 busy: Cell::new(false),
                 void_state: Cell::new(false),
+                last: Cell::new(None),
+                used: Cell::new(None),
                 waits_since: Cell::new(None),
                 waited_ms: Cell::new(None),
                 event: Cell::new(core::ptr::null_mut()),
@@ -271,6 +316,7 @@ impl Pick {
         // SAFETY: the caller's contract.
         let Some(slot) = (unsafe { slot_by_name(self.hook(), pc) }) else { return rc };
         self.given.set(Given::Chosen(Some(slot)));
+        self.last.set(Some(slot));
         let Some(slots) = self.slots() else { return rc };
         let configured = slots.slot(slot).map(|slot| slot.configured);
         if let Some(address) = slots.next_address(slot).filter(|to| Some(*to) != configured) {
@@ -341,6 +387,8 @@ impl Pick {
             }
         }
         self.given.set(Given::Fresh(slot));
+        self.last.set(Some(slot));
+        self.used.set(Some(address));
         OK
     }
 
@@ -530,18 +578,6 @@ impl Pick {
             // SAFETY: the caller's contract.
             Given::Chosen(None) | Given::Nothing => unsafe { slot_by_name(self.hook(), pc) },
             Given::Void => None,
-        }
-    }
-
-    /// The slot of the attempt that is under way, or else of the one that has just failed.
-    pub(crate) fn slot(&self) -> Option<usize> {
-        match self.given.get() {
-            Given::Chosen(Some(slot)) | Given::Fresh(slot) => Some(slot),
-            Given::Chosen(None) | Given::Nothing | Given::Void => {
-                // SAFETY: the pick's own upstream, whose request is alive.
-                let chosen = unsafe { slot_by_name(self.hook(), &raw mut (*self.u).peer) };
-                chosen.or_else(|| self.failed.borrow().last().copied())
-            }
         }
     }
 }

@@ -234,7 +234,7 @@ fn main_conf<'c>() -> Option<&'c MainConf> {
 }
 
 /// Re-resolution of this worker, if there is any.
-pub(super) fn running<'c>() -> Option<&'c Reresolve> {
+pub(crate) fn running<'c>() -> Option<&'c Reresolve> {
     main_conf()?.running.get()
 }
 
