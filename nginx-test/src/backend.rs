@@ -1,7 +1,9 @@
 //! Real back ends on real sockets, each misbehaving in one way. Dropping one ends its threads.
 
+mod depart;
 pub mod fastcgi;
 pub mod h2;
+pub mod host;
 pub mod http;
 pub mod listen;
 pub mod memcached;
@@ -19,6 +21,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::stream::Stream;
 use crate::wait;
+pub use host::Host;
 pub use listen::{Listening, Place};
 pub use odd::{Backlog, Dead};
 pub use resolver::Resolver;

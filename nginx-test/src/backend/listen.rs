@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -26,6 +26,8 @@ pub enum Place {
     Tcp6,
     /// A free port of another address of this machine, such as 127.0.0.2.
     Ip(Ipv4Addr),
+    /// A chosen address and port; see [`crate::Port`].
+    At(SocketAddr),
     /// A unix socket that everybody may connect to.
     Unix,
 }
@@ -47,15 +49,16 @@ pub struct Listening {
 
 impl Listening {
     pub(crate) fn new(place: Place) -> Self {
-        let tcp = |ip: IpAddr| {
-            let listener = TcpListener::bind((ip, 0)).unwrap_or_else(|e| panic!("bind {ip}: {e}"));
+        let tcp = |at: SocketAddr| {
+            let listener = TcpListener::bind(at).unwrap_or_else(|e| panic!("bind {at}: {e}"));
             let address = listener.local_addr().unwrap().to_string();
             (Listener::Tcp(listener), address, None)
         };
         let (listener, address, dir) = match place {
-            Place::Tcp => tcp(Ipv4Addr::LOCALHOST.into()),
-            Place::Tcp6 => tcp(Ipv6Addr::LOCALHOST.into()),
-            Place::Ip(ip) => tcp(ip.into()),
+            Place::Tcp => tcp((Ipv4Addr::LOCALHOST, 0).into()),
+            Place::Tcp6 => tcp((Ipv6Addr::LOCALHOST, 0).into()),
+            Place::Ip(ip) => tcp((ip, 0).into()),
+            Place::At(address) => tcp(address),
             Place::Unix => {
                 let dir = Dir::new();
                 let path = dir.0.join("socket");

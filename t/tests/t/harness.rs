@@ -21,7 +21,7 @@ fn a_working_back_end_is_reached() {
         let backend = Backend::at(place).script(script);
         let nginx = match place {
             Place::Unix => Nginx::location("proxy_pass http://%backend%:/;").bare(),
-            Place::Tcp | Place::Tcp6 | Place::Ip(_) => {
+            Place::Tcp | Place::Tcp6 | Place::Ip(_) | Place::At(_) => {
                 Nginx::location("proxy_pass http://%backend%;").bare()
             }
         };

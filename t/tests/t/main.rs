@@ -36,6 +36,7 @@ mod flows;
 mod grpc;
 mod harness;
 mod harness_dns;
+mod harness_load;
 mod harness_names;
 mod hostile;
 mod hostile_names;
