@@ -52,6 +52,7 @@ mod lint_upstreams;
 mod local;
 mod protocol;
 mod protocols;
+mod reresolve;
 mod resolve;
 mod retry;
 mod select;
