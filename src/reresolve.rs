@@ -76,9 +76,9 @@ impl Reresolve {
         let ids = self.names.borrow().ids();
         for id in ids {
             let names = self.names.borrow();
-            let due = names.name(id).is_some_and(|name| {
-                name.settings.mode == Mode::Ttl && name.set.due(now)
-            });
+            let due = names
+                .name(id)
+                .is_some_and(|name| name.settings.mode == Mode::Ttl && name.set.due(now));
             drop(names);
             if due {
                 self.ask(id, Reason::Due);
@@ -91,16 +91,19 @@ impl Reresolve {
     pub(crate) fn set_alarm(&self) {
         let names = self.names.borrow();
         let timed = names.all().filter(|(_, name)| name.settings.mode == Mode::Ttl);
-        let next = timed.filter(|(_, name)| !name.set.in_flight()).map(|(_, name)| name.set.due_at());
+        let next =
+            timed.filter(|(_, name)| !name.set.in_flight()).map(|(_, name)| name.set.due_at());
         if let Some(at) = next.min() {
             ffi::set_alarm(at.saturating_sub(cycle::now_ms()).max(1));
         }
     }
 
     fn ask(&self, id: NameId, reason: Reason) {
-        let asked = self.names.borrow_mut().name_mut(id).and_then(|name| {
-            name.set.ask(cycle::now_ms(), reason)
-        });
+        let asked = self
+            .names
+            .borrow_mut()
+            .name_mut(id)
+            .and_then(|name| name.set.ask(cycle::now_ms(), reason));
         let Some(families) = asked else { return };
         if self.in_flight.get() >= MAX_IN_FLIGHT {
             self.backlog.borrow_mut().push_back((id, families));
@@ -146,9 +149,11 @@ impl Reresolve {
 
     fn answered(&self, id: NameId, family: Family, result: Result<Answer, Failure>) {
         let result = result.and_then(|answer| self.routable(id, answer));
-        let progress = self.names.borrow_mut().name_mut(id).map(|name| {
-            name.set.answered(cycle::now_ms(), family, result)
-        });
+        let progress = self
+            .names
+            .borrow_mut()
+            .name_mut(id)
+            .map(|name| name.set.answered(cycle::now_ms(), family, result));
         self.progressed(id, progress);
     }
 

@@ -5,6 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nginx_sys::{sockaddr, socklen_t};
 
+/// The families, in the width of the field, and the lengths of their addresses.
+#[expect(clippy::cast_possible_truncation, reason = "small constants of the system's headers")]
+mod sizes {
+    use super::{size_of, socklen_t};
+
+    pub(super) const V4: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+    pub(super) const V6: libc::sa_family_t = libc::AF_INET6 as libc::sa_family_t;
+    pub(super) const V4_LENGTH: socklen_t = size_of::<libc::sockaddr_in>() as socklen_t;
+    pub(super) const V6_LENGTH: socklen_t = size_of::<libc::sockaddr_in6>() as socklen_t;
+}
+
 /// Room for either family.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -19,22 +30,22 @@ impl Storage {
         match address.ip() {
             IpAddr::V4(ip) => {
                 let v4 = libc::sockaddr_in {
-                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_family: sizes::V4,
                     sin_port: address.port().to_be(),
                     sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
                     sin_zero: [0; 8],
                 };
-                (Self { v4 }, size_of::<libc::sockaddr_in>() as socklen_t)
+                (Self { v4 }, sizes::V4_LENGTH)
             }
             IpAddr::V6(ip) => {
                 let v6 = libc::sockaddr_in6 {
-                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_family: sizes::V6,
                     sin6_port: address.port().to_be(),
                     sin6_flowinfo: 0,
                     sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
                     sin6_scope_id: 0,
                 };
-                (Self { v6 }, size_of::<libc::sockaddr_in6>() as socklen_t)
+                (Self { v6 }, sizes::V6_LENGTH)
             }
         }
     }
@@ -52,14 +63,14 @@ impl Storage {
 pub(super) unsafe fn read(raw: *const sockaddr) -> Option<SocketAddr> {
     // SAFETY: the caller's contract; the family stands first in every address.
     let family = unsafe { raw.cast::<libc::sockaddr>().as_ref() }?.sa_family;
-    match libc::c_int::from(family) {
-        libc::AF_INET => {
+    match family {
+        sizes::V4 => {
             // SAFETY: the caller's contract, by the family.
             let v4 = unsafe { &*raw.cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
             Some(SocketAddr::new(ip.into(), u16::from_be(v4.sin_port)))
         }
-        libc::AF_INET6 => {
+        sizes::V6 => {
             // SAFETY: as above.
             let v6 = unsafe { &*raw.cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);

@@ -5,9 +5,8 @@ use core::marker::PhantomData;
 
 use nginx_sys::{
     NGX_DONE, NGX_ERROR, NGX_LOG_EMERG, NGX_LOG_WARN, NGX_OK, ngx_array_create, ngx_array_push,
-    ngx_array_t, ngx_cidr_match, ngx_cidr_t, ngx_command_t, ngx_conf_full_name,
-    ngx_conf_log_error, ngx_conf_t,
-    ngx_cycle_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
+    ngx_array_t, ngx_cidr_match, ngx_cidr_t, ngx_command_t, ngx_conf_full_name, ngx_conf_log_error,
+    ngx_conf_t, ngx_cycle_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
     ngx_http_complex_value, ngx_http_complex_value_t, ngx_int_t, ngx_log_t, ngx_palloc,
     ngx_parse_time, ngx_ptocidr, ngx_str_t, ngx_uint_t,
 };

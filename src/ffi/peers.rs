@@ -177,7 +177,11 @@ pub(super) unsafe fn enter(upstream: *mut ngx_http_upstream_srv_conf_t, peer: Pe
 ///
 /// # Safety
 /// As [`enter`].
-pub(super) unsafe fn leave(upstream: *mut ngx_http_upstream_srv_conf_t, peer: PeerId, failed: bool) {
+pub(super) unsafe fn leave(
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+    peer: PeerId,
+    failed: bool,
+) {
     let leave = |peer: &mut ngx_http_upstream_rr_peer_t| {
         peer.conns = peer.conns.saturating_sub(1);
         if failed {

@@ -5,8 +5,7 @@ use core::ffi::{CStr, c_char, c_void};
 use nginx_sys::{
     NGX_CONF_1MORE, NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET,
     NGX_HTTP_MAIN_CONF, NGX_HTTP_MODULE, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET,
-    NGX_HTTP_UPS_CONF, ngx_command_t, ngx_http_module_t,
-    ngx_module_t, ngx_uint_t,
+    NGX_HTTP_UPS_CONF, ngx_command_t, ngx_http_module_t, ngx_module_t, ngx_uint_t,
 };
 
 use super::reresolve::setup as resolve;

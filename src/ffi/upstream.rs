@@ -13,8 +13,8 @@ use nginx_sys::{
 
 use super::headers::{self, Names};
 use super::request::Request;
-use super::state::{State, UNSET};
 use super::reresolve::UpstreamId;
+use super::state::{State, UNSET};
 use super::{entry, peers, server, system, text};
 use crate::record::Record;
 use crate::reresolve::Lookup;

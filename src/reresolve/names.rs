@@ -60,12 +60,13 @@ impl Collector {
     }
 
     pub(super) fn finish(self, seed: u64, now: Millis) -> Names {
-        let list = self.found.into_iter().zip(seed..).map(|((host, settings, configured), seed)| {
-            let Settings { min_ms, max_ms, ipv4, ipv6, .. } = settings;
-            let limits = Limits { min_ms, max_ms, ipv4, ipv6 };
-            let set = AddressSet::new(limits, &configured, seed, now);
-            Name { host, settings, configured, set }
-        });
+        let list =
+            self.found.into_iter().zip(seed..).map(|((host, settings, configured), seed)| {
+                let Settings { min_ms, max_ms, ipv4, ipv6, .. } = settings;
+                let limits = Limits { min_ms, max_ms, ipv4, ipv6 };
+                let set = AddressSet::new(limits, &configured, seed, now);
+                Name { host, settings, configured, set }
+            });
         Names { list: list.collect() }
     }
 }
@@ -87,7 +88,6 @@ impl Names {
         (0..self.list.len()).map(NameId)
     }
 }
-
 
 /// The host name in the argument of `server`; `None` for an address or a path.
 fn host_of(server: &[u8]) -> Option<&str> {

@@ -99,7 +99,14 @@ impl Slots {
                 session: Cell::new(None),
             });
         }
-        Self { list, groups, by_peer, pinned, moved: Cell::new(false), ever_moved: Cell::new(false) }
+        Self {
+            list,
+            groups,
+            by_peer,
+            pinned,
+            moved: Cell::new(false),
+            ever_moved: Cell::new(false),
+        }
     }
 
     /// Whether a balancer's choice may need another address than the one it has.

@@ -181,7 +181,7 @@ impl UpstreamRef {
     /// # Safety
     /// The cycle that the upstream block belongs to must be alive.
     pub(super) unsafe fn get<'c>(self) -> &'c Hook {
-        // SAFETY: the caller's contract; the hook is boxed in the same cycle's configuration.
+        // SAFETY: the caller's contract; the same cycle's configuration owns the hook.
         unsafe { &*self.0 }
     }
 }
@@ -235,11 +235,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
 }
 
 /// `peer.free`.
-unsafe extern "C" fn free(
-    pc: *mut ngx_peer_connection_t,
-    data: *mut c_void,
-    state: ngx_uint_t,
-) {
+unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, state: ngx_uint_t) {
     // SAFETY: nginx, or keepalive, passes &u->peer.
     let Some(hook) = (unsafe { hook_of(pc) }) else { return };
     if state & NGX_PEER_FAILED as ngx_uint_t == 0 && hook.is_calm() {

@@ -1,30 +1,29 @@
 //! One request's way through the addresses of its upstream, once something is the matter.
 
+mod give;
+mod recover;
+mod refs;
+#[cfg(ngx_feature = "http_ssl")]
+mod session;
+
 use core::ffi::c_void;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 
 use nginx_sys::{
-    NGX_AGAIN, NGX_BUSY, NGX_DECLINED, NGX_ERROR, NGX_HTTP_UPSTREAM_FT_ERROR,
-    NGX_HTTP_UPSTREAM_FT_TIMEOUT, NGX_OK, NGX_PEER_FAILED, ngx_event_t, ngx_http_upstream_t,
-    ngx_int_t, ngx_palloc, ngx_peer_connection_t, ngx_str_t, ngx_uint_t,
+    NGX_ERROR, NGX_PEER_FAILED, ngx_event_t, ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t,
+    ngx_uint_t,
 };
 
 use super::hook::{Hook, upstream_of};
-use super::{placeholder, setup, tries};
-use crate::ffi::address::{self, Storage};
-use crate::ffi::peers::{self, PeerId};
-use crate::ffi::{cycle, guard, pool};
-use crate::reresolve::{self, Reresolve, Slots};
+use super::{placeholder, tries};
+use crate::ffi::peers::PeerId;
+use crate::ffi::{guard, pool};
+use crate::reresolve::{NameId, Slots};
 
-const OK: ngx_int_t = NGX_OK as ngx_int_t;
+pub(crate) use refs::{PickRef, UpstreamId};
+
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
-const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
-const BUSY: ngx_int_t = NGX_BUSY as ngx_int_t;
-const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
-
-/// Longest text of an address: "[", 45 characters of IPv6, "]:", five digits.
-const MAX_TEXT: usize = 64;
 
 /// What nginx was given for the attempt that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,70 +73,6 @@ pub(crate) struct Pick {
     waited_ms: Cell<Option<u64>>,
     /// The end of the wait.
     pub(super) event: Cell<*mut ngx_event_t>,
-}
-
-/// A request that waits for DNS, as the names' waiting list has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PickRef(*const Pick);
-
-impl PickRef {
-    /// Ends the wait soon, from nginx's event loop.
-    pub(crate) fn wake(self) {
-        // SAFETY: a pick leaves the list before it is dropped (Pick::stop_waiting).
-        let pick = unsafe { &*self.0 };
-        placeholder::end_soon(pick.event.get());
-    }
-
-    /// Whether there is an address to try, before all answers have come.
-    pub(crate) fn has_untried(self) -> bool {
-        // SAFETY: as in `wake`.
-        unsafe { &*self.0 }.untried().is_some()
-    }
-
-    /// Whether this name is one of those that the request waits for.
-    pub(crate) fn waits_for(self, name: reresolve::NameId) -> bool {
-        // SAFETY: as in `wake`.
-        let pick = unsafe { &*self.0 };
-        pick.names().contains(&name)
-    }
-}
-
-/// An upstream of a request that is alive.
-#[derive(Clone, Copy)]
-pub(crate) struct UpstreamId(*mut ngx_http_upstream_t);
-
-impl UpstreamId {
-    /// # Safety
-    /// Nothing may be asked of it once the request's pool is destroyed.
-    pub(in crate::ffi) unsafe fn new(u: *mut ngx_http_upstream_t) -> Self {
-        Self(u)
-    }
-
-    fn pick<'r>(self) -> Option<&'r Pick> {
-        // SAFETY: new's contract: u is in that pool, and its block is configuration.
-        unsafe {
-            let hook = setup::find((*self.0).upstream)?;
-            Pick::existing(hook, self.0)
-        }
-    }
-
-    /// How long the request has waited for DNS, milliseconds, and the fresh address that it was then
-    /// sent to.
-    pub(crate) fn way(self) -> (Option<u64>, Option<SocketAddr>) {
-        let pick = self.pick();
-        (pick.and_then(|pick| pick.waited_ms.get()), pick.and_then(|pick| pick.used.get()))
-    }
-
-    /// The server that the last attempt went to, when re-resolution knows it: its argument and name.
-    pub(in crate::ffi) fn server<'r>(self) -> Option<&'r crate::reresolve::Slot> {
-        // SAFETY: as in `pick`.
-        unsafe {
-            let hook = setup::find((*self.0).upstream)?;
-            let last = self.pick().and_then(|pick| pick.last.get());
-            let slot = slot_by_name(hook, &raw mut (*self.0).peer).or(last)?;
-            hook.slots()?.slot(slot)
-        }
-    }
 }
 
 impl Drop for Pick {
@@ -204,8 +139,8 @@ impl Pick {
         };
         let given = pick.given.replace(Given::Nothing);
         // SAFETY: u is alive while nginx frees its peer.
-        let failed = state & NGX_PEER_FAILED as ngx_uint_t != 0
-            && unsafe { (*u).request_sent() } == 0;
+        let failed =
+            state & NGX_PEER_FAILED as ngx_uint_t != 0 && unsafe { (*u).request_sent() } == 0;
         // SAFETY: the caller's contract, for all of these.
         unsafe {
             match given {
@@ -292,282 +227,13 @@ impl Pick {
     }
 
     /// The names that this request has failed with; those of all servers when all are put aside.
-    fn names(&self) -> Vec<reresolve::NameId> {
+    fn names(&self) -> Vec<NameId> {
         let Some(slots) = self.slots() else { return Vec::new() };
         if self.busy.get() {
             return slots.names().collect();
         }
         let failed = self.failed.borrow();
         failed.iter().filter_map(|slot| slots.slot(*slot)?.name).collect()
-    }
-
-    /// The balancer has chosen, or has nothing to choose from.
-    ///
-    /// # Safety
-    /// `pc` must be `&u->peer`.
-    unsafe fn chosen(&self, pc: *mut ngx_peer_connection_t, rc: ngx_int_t) -> ngx_int_t {
-        if rc == BUSY {
-            // SAFETY: the caller's contract.
-            return unsafe { self.none_chosen(pc) };
-        }
-        if rc != OK {
-            return rc;
-        }
-        // SAFETY: the caller's contract.
-        let Some(slot) = (unsafe { slot_by_name(self.hook(), pc) }) else { return rc };
-        self.given.set(Given::Chosen(Some(slot)));
-        self.last.set(Some(slot));
-        let Some(slots) = self.slots() else { return rc };
-        let configured = slots.slot(slot).map(|slot| slot.configured);
-        if let Some(address) = slots.next_address(slot).filter(|to| Some(*to) != configured) {
-            // SAFETY: the caller's contract.
-            unsafe { self.translate(pc, address) };
-        }
-        rc
-    }
-
-    /// Every server is put aside for its failures: perhaps their names have moved meanwhile.
-    ///
-    /// # Safety
-    /// As [`Pick::chosen`].
-    unsafe fn none_chosen(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
-        self.given.set(Given::Nothing);
-        let Some(reresolve) = setup::running() else { return BUSY };
-        if self.waited_ms.get().is_some() {
-            return BUSY;
-        }
-        self.busy.set(true);
-        for name in self.names() {
-            reresolve.ask_after_failure(name);
-        }
-        // SAFETY: the caller's contract; nginx prints this name, which the balancer has set.
-        let worth_it = self.may_wait(reresolve)
-            && unsafe { tries::allow(self.u, NGX_HTTP_UPSTREAM_FT_ERROR) }
-            && !unsafe { (*pc).name }.is_null();
-        if !worth_it {
-            self.busy.set(false);
-            return BUSY;
-        }
-        // SAFETY: as above.
-        match unsafe { self.wait(pc) } {
-            AGAIN => AGAIN,
-            _ => {
-                self.given.set(Given::Nothing);
-                BUSY
-            }
-        }
-    }
-
-    /// Gives nginx a fresh address of a slot that has failed.
-    ///
-    /// # Safety
-    /// As [`Pick::chosen`].
-    unsafe fn fresh(
-        &self,
-        pc: *mut ngx_peer_connection_t,
-        slot: usize,
-        address: SocketAddr,
-    ) -> ngx_int_t {
-        self.given.set(Given::Void);
-        let entered = self.slots().and_then(|slots| slots.slot(slot)).is_some_and(|slot| {
-            // SAFETY: one of the upstream's peers.
-            unsafe { peers::enter(self.hook().upstream, slot.peer) }
-        });
-        // SAFETY: the caller's contract.
-        unsafe {
-            (*pc).set_cached(0);
-            (*pc).connection = core::ptr::null_mut();
-            if !self.translate(pc, address) || !entered {
-                if entered {
-                    self.leave(slot, 0);
-                }
-                // At max_conns: not this one again.
-                self.tried.borrow_mut().push(address);
-                return DECLINED;
-            }
-        }
-        self.given.set(Given::Fresh(slot));
-        self.last.set(Some(slot));
-        self.used.set(Some(address));
-        OK
-    }
-
-    /// # Safety
-    /// As [`Pick::chosen`].
-    unsafe fn leave(&self, slot: usize, state: ngx_uint_t) {
-        if let Some(slot) = self.slots().and_then(|slots| slots.slot(slot)) {
-            let failed = state & NGX_PEER_FAILED as ngx_uint_t != 0;
-            // SAFETY: one of the upstream's peers, which `fresh` has entered.
-            unsafe { peers::leave(self.hook().upstream, slot.peer, failed) };
-        }
-    }
-
-    /// Puts a connection that goes nowhere in the place of one, until DNS has answered.
-    ///
-    /// # Safety
-    /// As [`Pick::chosen`].
-    unsafe fn wait(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
-        self.given.set(Given::Void);
-        // SAFETY: the caller's contract.
-        unsafe {
-            // nginx frees a peer only if there is an address.
-            if let Some(address) = self.tried.borrow().last() {
-                self.translate(pc, *address);
-            } else {
-                let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-                let name = (*pc).name;
-                self.translate(pc, nowhere);
-                (*pc).name = name;
-            }
-            let limit = tries::longest_wait(self.u, self.settings_wait());
-            let Some(limit) = limit else { return DECLINED };
-            if !placeholder::open(pc, &self.event, core::ptr::from_ref(self), limit) {
-                return DECLINED;
-            }
-        }
-        self.waits_since.set(Some(cycle::now_ms()));
-        if let Some(reresolve) = setup::running() {
-            reresolve.add_waiting(PickRef(self));
-        }
-        AGAIN
-    }
-
-    fn settings_wait(&self) -> u64 {
-        self.hook().settings().map_or(0, |settings| settings.wait_ms)
-    }
-
-    fn stop_waiting(&self) {
-        if let Some(since) = self.waits_since.take() {
-            self.waited_ms.set(Some(cycle::now_ms().saturating_sub(since)));
-            if let Some(reresolve) = setup::running() {
-                reresolve.remove_waiting(PickRef(self));
-            }
-        }
-        placeholder::cancel(self.event.get());
-    }
-
-    /// The wait is over, with an answer or without one; or nobody waits any more.
-    ///
-    /// # Safety
-    /// As [`Pick::chosen`].
-    unsafe fn end_wait(&self, pc: *mut ngx_peer_connection_t) {
-        self.stop_waiting();
-        // SAFETY: the caller's contract.
-        unsafe {
-            if self.busy.replace(false) {
-                // The balancer is asked again: whoever has moved is no longer put aside.
-                (*pc).tries = (*pc).tries.max(1);
-                self.void_state.set(true);
-                return;
-            }
-            tries::drop_last(self.u);
-            (*pc).tries = 0;
-            if let Some((slot, address)) = self.untried() {
-                self.next.set(Next::Fresh(slot, address));
-                (*pc).tries = 1;
-            }
-        }
-    }
-
-    /// An attempt failed before a byte of the request was sent.
-    ///
-    /// # Safety
-    /// As [`Pick::chosen`]; `pc->connection` must be what it was then.
-    unsafe fn trouble(&self, pc: *mut ngx_peer_connection_t, slot: Option<usize>) {
-        let Some(reresolve) = setup::running() else { return };
-        // SAFETY: the caller's contract.
-        let (address, timed_out) = unsafe {
-            let timed_out = (*pc).connection.as_ref().is_some_and(|c| (*c.write).timedout() != 0);
-            (address::read((*pc).sockaddr), timed_out)
-        };
-        self.tried.borrow_mut().extend(address);
-        let name = slot.and_then(|slot| self.slots()?.slot(slot)?.name);
-        if let (Some(slot), Some(name)) = (slot, name) {
-            self.failed.borrow_mut().push(slot);
-            reresolve.ask_after_failure(name);
-        }
-        let kind = if timed_out { NGX_HTTP_UPSTREAM_FT_TIMEOUT } else { NGX_HTTP_UPSTREAM_FT_ERROR };
-        // SAFETY: as above.
-        unsafe {
-            // The balancer has others to try first.
-            if (*pc).tries != 0 || !tries::allow(self.u, kind) {
-                return;
-            }
-            if let Some((slot, address)) = self.untried() {
-                self.next.set(Next::Fresh(slot, address));
-                (*pc).tries = 1;
-            } else if self.may_wait(reresolve) {
-                self.timed_out.set(timed_out);
-                self.next.set(Next::Wait);
-                (*pc).tries = 1;
-            }
-        }
-    }
-
-    fn may_wait(&self, reresolve: &Reresolve) -> bool {
-        self.waited_ms.get().is_none()
-            && self.settings_wait() > 0
-            && self.names().iter().any(|name| reresolve.is_asking(*name))
-    }
-
-    /// A current address, of a slot that has failed, that was not tried yet.
-    fn untried(&self) -> Option<(usize, SocketAddr)> {
-        let (reresolve, slots) = (setup::running()?, self.slots()?);
-        let tried = self.tried.borrow();
-        self.failed.borrow().iter().rev().find_map(|slot| {
-            let current = reresolve.answered_addresses(slots.slot(*slot)?.name?);
-            Some((*slot, slots.untried(*slot, &current, &tried)?))
-        })
-    }
-
-    /// How nginx shall be told that the wait is over: as the failure before it was, unless it can
-    /// be told silently.
-    pub(super) fn ends_as_time_out(&self) -> bool {
-        // SAFETY: the pick's own upstream, which waits.
-        let silently = unsafe { tries::allow(self.u, NGX_HTTP_UPSTREAM_FT_ERROR) };
-        self.timed_out.get() && !(silently && self.untried().is_some())
-    }
-
-    pub(super) fn upstream(&self) -> *mut ngx_http_upstream_t {
-        self.u
-    }
-
-    /// Replaces the address that nginx is about to connect to. The copies belong to the attempt:
-    /// `$upstream_addr` keeps pointing to the text. False without memory.
-    ///
-    /// # Safety
-    /// As [`Pick::chosen`].
-    unsafe fn translate(&self, pc: *mut ngx_peer_connection_t, to: SocketAddr) -> bool {
-        #[repr(C)]
-        struct Copies {
-            name: ngx_str_t,
-            storage: Storage,
-            text: [u8; MAX_TEXT],
-        }
-        // SAFETY: the request's pool.
-        let copies = unsafe { ngx_palloc((*self.u).output.pool, size_of::<Copies>()) };
-        let copies = copies.cast::<Copies>();
-        if copies.is_null() {
-            return false;
-        }
-        let (storage, length) = Storage::new(to);
-        let mut text = [0; MAX_TEXT];
-        let mut left = text.as_mut_slice();
-        // An address with a port is shorter than the room for it.
-        let _ = std::io::Write::write_fmt(&mut left, format_args!("{to}"));
-        let len = MAX_TEXT.saturating_sub(left.len());
-        // SAFETY: fresh memory of that size and the pool's alignment; it stays where it is.
-        unsafe {
-            copies.write(Copies {
-                name: ngx_str_t { len, data: (&raw mut (*copies).text).cast() },
-                storage,
-                text,
-            });
-            (*pc).sockaddr = (*copies).storage.as_ptr();
-            (*pc).socklen = length;
-            (*pc).name = &raw mut (*copies).name;
-        }
-        true
     }
 
     /// # Safety
@@ -590,51 +256,4 @@ pub(super) unsafe fn slot_by_name(hook: &Hook, pc: *mut ngx_peer_connection_t) -
     // SAFETY: the caller's contract.
     let name = unsafe { (*pc).name };
     hook.slots()?.index_of(PeerId::of_name(name))
-}
-
-/// TLS sessions belong to an address.
-#[cfg(ngx_feature = "http_ssl")]
-impl Pick {
-    /// # Safety
-    /// As [`Pick::get`].
-    pub(super) unsafe fn may_resume(hook: &Hook, pc: *mut ngx_peer_connection_t) -> bool {
-        // SAFETY: the caller's contract.
-        guard::run(true, || match unsafe { slot_and_address(hook, pc) } {
-            Some((slots, slot, address)) => {
-                slots.slot(slot).is_none_or(|slot| slot.may_resume(address.ip()))
-            }
-            None => true,
-        })
-    }
-
-    /// # Safety
-    /// As [`Pick::get`].
-    pub(super) unsafe fn note_session(hook: &Hook, pc: *mut ngx_peer_connection_t) {
-        guard::run((), || {
-            // SAFETY: the caller's contract.
-            if let Some((slots, slot, address)) = unsafe { slot_and_address(hook, pc) } {
-                if let Some(slot) = slots.slot(slot) {
-                    slot.note_session(address.ip());
-                }
-            }
-        });
-    }
-}
-
-/// # Safety
-/// As [`Pick::get`].
-#[cfg(ngx_feature = "http_ssl")]
-unsafe fn slot_and_address(
-    hook: &Hook,
-    pc: *mut ngx_peer_connection_t,
-) -> Option<(&Slots, usize, SocketAddr)> {
-    // SAFETY: the caller's contract.
-    unsafe {
-        let pick = Pick::existing(hook, upstream_of(pc));
-        let slot = match pick {
-            Some(pick) => pick.slot_now(pc, pick.given.get()),
-            None => slot_by_name(hook, pc),
-        }?;
-        Some((hook.slots()?, slot, address::read((*pc).sockaddr)?))
-    }
 }

@@ -6,9 +6,8 @@
 use std::cell::Cell;
 
 use nginx_sys::{
-    NGX_ERROR, ngx_connection_t, ngx_current_msec, ngx_cycle, ngx_delete_posted_event,
-    ngx_event_t, ngx_get_connection, ngx_peer_connection_t, ngx_post_event, ngx_posted_events,
-    u_char,
+    NGX_ERROR, ngx_connection_t, ngx_current_msec, ngx_cycle, ngx_delete_posted_event, ngx_event_t,
+    ngx_get_connection, ngx_peer_connection_t, ngx_post_event, ngx_posted_events, u_char,
 };
 
 use super::pick::Pick;
@@ -56,7 +55,7 @@ pub(super) unsafe fn open(
             event.set(Box::into_raw(fresh));
         }
         (*event.get()).log = (*pc).log;
-        nginx_sys::ngx_add_timer(event.get(), limit_ms as usize);
+        nginx_sys::ngx_add_timer(event.get(), usize::try_from(limit_ms).unwrap_or(usize::MAX));
     }
     true
 }
@@ -128,4 +127,3 @@ unsafe extern "C" fn end(event: *mut ngx_event_t) {
 unsafe extern "C" fn fail(_: *mut ngx_connection_t, _: *mut u_char, _: usize) -> isize {
     NGX_ERROR as isize
 }
-

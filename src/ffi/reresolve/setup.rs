@@ -2,6 +2,7 @@
 
 use core::ffi::{c_char, c_void};
 use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, NGX_PROCESS_HELPER, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_http_conf_ctx_t,
@@ -22,8 +23,8 @@ const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 /// What is kept for one configuration.
 #[derive(Default)]
 pub(super) struct MainConf {
-    /// Boxed, since upstream blocks point to theirs; by address of the block once it is complete.
-    hooks: RefCell<Vec<Box<Hook>>>,
+    /// Each in its own place, since upstream blocks point to theirs; by address of the block once it is complete.
+    hooks: RefCell<Vec<Rc<Hook>>>,
     /// In a worker, if there are names.
     running: OnceCell<Reresolve>,
 }
@@ -163,23 +164,20 @@ unsafe extern "C" fn init_upstream(
 
 /// # Safety
 /// `upstream` must be one of the configuration that is being read, `main` of the same.
-unsafe fn hook_for<'c>(
-    main: &MainConf,
-    upstream: *mut ngx_http_upstream_srv_conf_t,
-) -> &'c Hook {
+unsafe fn hook_for<'c>(main: &MainConf, upstream: *mut ngx_http_upstream_srv_conf_t) -> &'c Hook {
     // SAFETY: the caller's contract.
     let own = unsafe { own_conf(upstream) };
     if let Some(existing) = own.and_then(|own| own.upstream.get()) {
         // SAFETY: the configuration is being read.
         return unsafe { existing.get() };
     }
-    let hook = Box::new(Hook::new(upstream));
+    let hook = Rc::new(Hook::new(upstream));
     let reference = hook.reference();
     main.hooks.borrow_mut().push(hook);
     if let Some(own) = own {
         own.upstream.set(Some(reference));
     }
-    // SAFETY: as above; the box stays where it is.
+    // SAFETY: as above; the hook stays where it is.
     unsafe { reference.get() }
 }
 
@@ -242,10 +240,9 @@ pub(crate) fn running<'c>() -> Option<&'c Reresolve> {
 pub(in crate::ffi) unsafe extern "C" fn init_process(_cycle: *mut ngx_cycle_t) -> ngx_int_t {
     guard::run(OK, || {
         // SAFETY: a plain number; the cache manager and loader serve no requests.
-        if unsafe { ngx_process } != NGX_PROCESS_HELPER as ngx_uint_t {
-            if let Some(main) = main_conf() {
-                start(main);
-            }
+        let serves = unsafe { ngx_process } != NGX_PROCESS_HELPER as ngx_uint_t;
+        if let Some(main) = main_conf().filter(|_| serves) {
+            start(main);
         }
         OK
     })
@@ -315,4 +312,3 @@ pub(crate) fn remap(name: NameId, addresses: &[std::net::IpAddr]) {
         }
     }
 }
-

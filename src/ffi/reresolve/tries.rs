@@ -28,7 +28,9 @@ unsafe fn request_of(u: *mut ngx_http_upstream_t) -> Option<*mut ngx_http_reques
     let connected = unsafe { (*u).peer.connection.as_ref() }.map(|connection| connection.data);
     let candidates = [current, main, connected.map_or(core::ptr::null_mut(), |data| data.cast())];
     // SAFETY: NULL, or requests that are alive (ngx_http_set_log_request, ngx_http_close_request).
-    candidates.into_iter().find(|r| unsafe { r.as_ref() }.is_some_and(|r| core::ptr::eq(r.upstream, u)))
+    candidates
+        .into_iter()
+        .find(|r| unsafe { r.as_ref() }.is_some_and(|r| core::ptr::eq(r.upstream, u)))
 }
 
 /// # Safety

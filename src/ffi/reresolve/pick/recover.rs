@@ -1,0 +1,182 @@
+//! After a failure: another address, or a time to wait for one.
+
+use std::net::SocketAddr;
+
+use nginx_sys::{
+    NGX_AGAIN, NGX_BUSY, NGX_DECLINED, NGX_HTTP_UPSTREAM_FT_ERROR, NGX_HTTP_UPSTREAM_FT_TIMEOUT,
+    ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t,
+};
+
+use super::{Given, Next, Pick};
+use crate::ffi::reresolve::{placeholder, setup, tries};
+use crate::ffi::{address, cycle};
+use crate::reresolve::Reresolve;
+
+const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
+const BUSY: ngx_int_t = NGX_BUSY as ngx_int_t;
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+
+impl Pick {
+    /// Every server is put aside for its failures: perhaps their names have moved meanwhile.
+    ///
+    /// # Safety
+    /// As [`Pick::chosen`].
+    pub(super) unsafe fn none_chosen(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
+        self.given.set(Given::Nothing);
+        let Some(reresolve) = setup::running() else { return BUSY };
+        if self.waited_ms.get().is_some() {
+            return BUSY;
+        }
+        self.busy.set(true);
+        for name in self.names() {
+            reresolve.ask_after_failure(name);
+        }
+        // SAFETY: the caller's contract; nginx prints this name, which the balancer has set.
+        let worth_it = self.may_wait(reresolve)
+            && unsafe { tries::allow(self.u, NGX_HTTP_UPSTREAM_FT_ERROR) }
+            && !unsafe { (*pc).name }.is_null();
+        if !worth_it {
+            self.busy.set(false);
+            return BUSY;
+        }
+        // SAFETY: as above.
+        match unsafe { self.wait(pc) } {
+            AGAIN => AGAIN,
+            _ => {
+                self.given.set(Given::Nothing);
+                BUSY
+            }
+        }
+    }
+
+    /// Puts a connection that goes nowhere in the place of one, until DNS has answered.
+    ///
+    /// # Safety
+    /// As [`Pick::chosen`].
+    pub(super) unsafe fn wait(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
+        self.given.set(Given::Void);
+        // SAFETY: the caller's contract.
+        unsafe {
+            // nginx frees a peer only if there is an address.
+            if let Some(address) = self.tried.borrow().last() {
+                self.translate(pc, *address);
+            } else {
+                let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+                let name = (*pc).name;
+                self.translate(pc, nowhere);
+                (*pc).name = name;
+            }
+            let limit = tries::longest_wait(self.u, self.settings_wait());
+            let Some(limit) = limit else { return DECLINED };
+            if !placeholder::open(pc, &self.event, core::ptr::from_ref(self), limit) {
+                return DECLINED;
+            }
+        }
+        self.waits_since.set(Some(cycle::now_ms()));
+        if let Some(reresolve) = setup::running() {
+            reresolve.add_waiting(self.into());
+        }
+        AGAIN
+    }
+
+    fn settings_wait(&self) -> u64 {
+        self.hook().settings().map_or(0, |settings| settings.wait_ms)
+    }
+
+    pub(super) fn stop_waiting(&self) {
+        if let Some(since) = self.waits_since.take() {
+            self.waited_ms.set(Some(cycle::now_ms().saturating_sub(since)));
+            if let Some(reresolve) = setup::running() {
+                reresolve.remove_waiting(self.into());
+            }
+        }
+        placeholder::cancel(self.event.get());
+    }
+
+    /// The wait is over, with an answer or without one; or nobody waits any more.
+    ///
+    /// # Safety
+    /// As [`Pick::chosen`].
+    pub(super) unsafe fn end_wait(&self, pc: *mut ngx_peer_connection_t) {
+        self.stop_waiting();
+        // SAFETY: the caller's contract.
+        unsafe {
+            if self.busy.replace(false) {
+                // The balancer is asked again: whoever has moved is no longer put aside.
+                (*pc).tries = (*pc).tries.max(1);
+                self.void_state.set(true);
+                return;
+            }
+            tries::drop_last(self.u);
+            (*pc).tries = 0;
+            if let Some((slot, address)) = self.untried() {
+                self.next.set(Next::Fresh(slot, address));
+                (*pc).tries = 1;
+            }
+        }
+    }
+
+    /// An attempt failed before a byte of the request was sent.
+    ///
+    /// # Safety
+    /// As [`Pick::chosen`]; `pc->connection` must be what it was then.
+    pub(super) unsafe fn trouble(&self, pc: *mut ngx_peer_connection_t, slot: Option<usize>) {
+        let Some(reresolve) = setup::running() else { return };
+        // SAFETY: the caller's contract.
+        let (address, timed_out) = unsafe {
+            let timed_out = (*pc).connection.as_ref().is_some_and(|c| (*c.write).timedout() != 0);
+            (address::read((*pc).sockaddr), timed_out)
+        };
+        self.tried.borrow_mut().extend(address);
+        let name = slot.and_then(|slot| self.slots()?.slot(slot)?.name);
+        if let (Some(slot), Some(name)) = (slot, name) {
+            self.failed.borrow_mut().push(slot);
+            reresolve.ask_after_failure(name);
+        }
+        let kind =
+            if timed_out { NGX_HTTP_UPSTREAM_FT_TIMEOUT } else { NGX_HTTP_UPSTREAM_FT_ERROR };
+        // SAFETY: as above.
+        unsafe {
+            // The balancer has others to try first.
+            if (*pc).tries != 0 || !tries::allow(self.u, kind) {
+                return;
+            }
+            if let Some((slot, address)) = self.untried() {
+                self.next.set(Next::Fresh(slot, address));
+                (*pc).tries = 1;
+            } else if self.may_wait(reresolve) {
+                self.timed_out.set(timed_out);
+                self.next.set(Next::Wait);
+                (*pc).tries = 1;
+            }
+        }
+    }
+
+    fn may_wait(&self, reresolve: &Reresolve) -> bool {
+        self.waited_ms.get().is_none()
+            && self.settings_wait() > 0
+            && self.names().iter().any(|name| reresolve.is_asking(*name))
+    }
+
+    /// A current address, of a slot that has failed, that was not tried yet.
+    pub(super) fn untried(&self) -> Option<(usize, SocketAddr)> {
+        let (reresolve, slots) = (setup::running()?, self.slots()?);
+        let tried = self.tried.borrow();
+        self.failed.borrow().iter().rev().find_map(|slot| {
+            let current = reresolve.answered_addresses(slots.slot(*slot)?.name?);
+            Some((*slot, slots.untried(*slot, &current, &tried)?))
+        })
+    }
+
+    /// How nginx shall be told that the wait is over: as the failure before it was, unless it can
+    /// be told silently.
+    pub(in super::super) fn ends_as_time_out(&self) -> bool {
+        // SAFETY: the pick's own upstream, which waits.
+        let silently = unsafe { tries::allow(self.u, NGX_HTTP_UPSTREAM_FT_ERROR) };
+        self.timed_out.get() && !(silently && self.untried().is_some())
+    }
+
+    pub(in super::super) fn upstream(&self) -> *mut ngx_http_upstream_t {
+        self.u
+    }
+}
