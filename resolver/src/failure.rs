@@ -19,9 +19,9 @@ pub enum Failure {
     TimedOut,
     /// What came is no answer to the question: garbage, a loop, addresses that cannot be meant.
     Malformed,
-    /// Nothing listens at the server's address, or no route leads there.
+    /// No server was reached: nothing listens there, no route leads there, or no socket could be had.
     Unreachable,
-    /// This process could not ask: no connection, no descriptor, no server.
+    /// Nobody was asked: the caller gave up before, or there is no server to ask.
     Unavailable,
     /// Another response code, or a fault of ours.
     Other,

@@ -11,6 +11,7 @@ mod client;
 mod failure;
 mod family;
 mod random;
+pub mod system;
 
 pub use address_set::{AddressSet, Dns, Limits, Progress, Reason};
 pub use assign::{Assignment, assign};

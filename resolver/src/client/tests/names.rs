@@ -94,7 +94,15 @@ fn a_family_does_not_wait_for_the_other() {
     });
     let outcome = look_up(&system(CONF), "app", Families::BOTH, &net);
     assert_eq!((outcome.v4, outcome.v4_ms), (found(&["10.0.0.1"], 30), 3));
-    assert_eq!((outcome.v6, outcome.v6_ms), (Some(Err(Failure::TimedOut)), 2000));
+    assert_eq!((outcome.v6, outcome.v6_ms), (Some(Err(Failure::TimedOut)), 503));
+    // One that has none does not hurry it.
+    let net = Network::new(|asked| match asked.kind {
+        A => Reply::at_once(asked.reply(0, &[])),
+        _ => vec![Reply::after(1500, asked.address("fd00::1", 30))],
+    });
+    let outcome = look_up(&system(b""), "app", Families::BOTH, &net);
+    assert_eq!((outcome.v4, outcome.v4_ms), (Some(Err(Failure::NoData)), 1500));
+    assert_eq!((outcome.v6, outcome.v6_ms), (found(&["fd00::1"], 30), 1500));
 }
 
 #[test]
