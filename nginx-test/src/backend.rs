@@ -8,7 +8,6 @@ pub mod http;
 pub mod listen;
 pub mod memcached;
 pub mod odd;
-pub mod resolver;
 pub mod scgi;
 pub mod script;
 pub mod tls;
@@ -24,7 +23,6 @@ use crate::wait;
 pub use host::Host;
 pub use listen::{Listening, Place};
 pub use odd::{Backlog, Dead};
-pub use resolver::Resolver;
 pub use script::{Gate, Step};
 pub use tls::Authority;
 

@@ -4,11 +4,10 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixListener;
 
-use nginx_test::backend::resolver::Answer;
-use nginx_test::backend::{Backlog, Resolver, http};
+use nginx_test::backend::{Backlog, http};
 use nginx_test::sandbox::netns::{Route, isolated};
 use nginx_test::sandbox::{Landlock, mounts};
-use nginx_test::{Backend, Client, Gate, Nginx, Seen, Step, env};
+use nginx_test::{Backend, Client, Dns, Gate, Nginx, Seen, Step, Zone, env};
 
 use crate::docs;
 
@@ -190,7 +189,7 @@ fn step_5_the_header_does_not_fit_the_buffer() {
 /// A variable in proxy_pass: a name that does not exist, and nobody to ask.
 #[test]
 fn step_6_the_name_does_not_resolve() {
-    let resolver = Resolver::start(Answer::Code(3));
+    let resolver = Dns::start().saying(Zone::nxdomain());
     let nginx = Nginx::server(
         "set $backend http://my-api.internal:3000; 
          location / { resolver %resolver% ipv6=off; proxy_pass $backend; }

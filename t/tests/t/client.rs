@@ -2,9 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use nginx_test::backend::resolver::Answer;
-use nginx_test::backend::{Backlog, Dead, Resolver, http};
-use nginx_test::{Backend, Client, Gate, LogLine, Nginx, Running, Seen, Step, wait};
+use nginx_test::backend::{Backlog, Dead, http};
+use nginx_test::{Backend, Client, Dns, Gate, LogLine, Nginx, Running, Seen, Step, Zone, wait};
 
 use crate::expect::{Failure, logged, nothing};
 
@@ -65,14 +64,14 @@ fn client_closed_while_connecting() {
 #[test]
 fn client_closed_while_looking_up_a_name() {
     for leave in WAYS {
-        let resolver = Resolver::start(Answer::Silence);
+        let resolver = Dns::start().saying(Zone::silent());
         let nginx = Nginx::location(
             "resolver %resolver% ipv6=off; set $to app.test:8080; proxy_pass http://$to;",
         );
         let nginx = nginx.set("resolver", &resolver).start();
         let mut client = nginx.connect();
         client.start("/");
-        wait::until("the question", || (!resolver.asked().is_empty()).then_some(()));
+        resolver.wait_for_questions(1);
         leave(client);
         let expected = Failure { upstream: "app.test", server: "app.test:8080", ..left("") };
         aborted(&nginx, &[expected]);

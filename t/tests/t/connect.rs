@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use nginx_test::backend::{Backlog, Dead, Resolver, resolver::Answer};
+use nginx_test::backend::{Backlog, Dead};
 use nginx_test::sandbox::Landlock;
 use nginx_test::sandbox::netns::{Route, isolated};
 use nginx_test::stream::Stream;
-use nginx_test::{Backend, Nginx, Place, Step};
+use nginx_test::{Backend, Dns, Nginx, Place, Step, Zone};
 
 use crate::expect::{Failure, ended, nothing};
 
@@ -70,7 +70,7 @@ fn connection_refused_with_a_variable() {
 fn connection_refused_with_a_resolved_name() {
     let dead = Dead::refusing();
     let port = dead.address().rsplit(':').next().unwrap();
-    let resolver = Resolver::start(Answer::Addresses(vec![Ipv4Addr::LOCALHOST], 60));
+    let resolver = Dns::start().saying(Zone::addresses([Ipv4Addr::LOCALHOST]).ttl(60));
     let nginx = Nginx::location(
         "resolver %resolver% ipv6=off; set $to app.test:%port%; proxy_pass http://$to;",
     );

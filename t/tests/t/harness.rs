@@ -4,8 +4,7 @@ use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-use nginx_test::backend::resolver::Answer;
-use nginx_test::backend::{Authority, Backlog, Dead, Resolver, fastcgi, h2, http, scgi, uwsgi};
+use nginx_test::backend::{Authority, Backlog, Dead, fastcgi, h2, http, scgi, uwsgi};
 use nginx_test::sandbox::netns::{Route, isolated};
 use nginx_test::sandbox::{Landlock, SmallDisk};
 use nginx_test::{Backend, Nginx, Place, Step};
@@ -189,26 +188,6 @@ fn other_protocols_are_spoken() {
     let nginx = nginx.bare().set("backend", &grpc).start();
     let reply = nginx_test::curl::http2(&format!("http://{}/", nginx.address("listen")));
     assert_eq!((reply.status, reply.body.len()), (200, 5));
-}
-
-#[test]
-fn the_resolver_says_what_it_is_told() {
-    let backend = Backend::ok("found");
-    let port = backend.address().rsplit(':').next().unwrap().to_owned();
-    let resolver = Resolver::start(Answer::Addresses(vec![Ipv4Addr::LOCALHOST], 1));
-    let nginx = Nginx::server(
-        "resolver %resolver% ipv6=off; resolver_timeout 200ms;
-         location ~ ^/(?<name>.*) { proxy_pass http://$name:%port%; }",
-    );
-    let nginx = nginx.bare().set("resolver", &resolver).set("port", port).start();
-    assert_eq!(nginx.fetch("/a.test").reply.text(), "found");
-    let answers = [(Answer::Code(3), "(3: Host not found)"), (Answer::Silence, "(110: ")];
-    for (number, (answer, text)) in answers.into_iter().enumerate() {
-        resolver.set(answer);
-        assert_eq!(nginx.fetch(&format!("/b{number}.test")).reply.status, 502);
-        nginx.wait_for_error(text);
-    }
-    assert_eq!(resolver.asked()[0], "a.test");
 }
 
 #[test]

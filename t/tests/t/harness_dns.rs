@@ -261,6 +261,9 @@ fn nginx_understands_it() {
     for name in ["any.test", "alias.test"] {
         assert_eq!(nginx.fetch(&format!("/{name}")).reply.text(), "found", "{name}");
     }
-    assert_eq!(nginx.fetch("/unknown.test").reply.status, 502);
-    nginx.wait_for_error("(3: Host not found)");
+    dns.set("silent.test", Zone::silent());
+    for (name, text) in [("unknown.test", "(3: Host not found)"), ("silent.test", "(110: ")] {
+        assert_eq!(nginx.fetch(&format!("/{name}")).reply.status, 502);
+        nginx.wait_for_error(text);
+    }
 }

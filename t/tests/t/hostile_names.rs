@@ -1,8 +1,7 @@
 //! Names that a client chooses (`proxy_pass http://$variable`): they are shown, never believed, and
 //! every field and line stays what it claims to be.
 
-use nginx_test::backend::{Resolver, resolver::Answer};
-use nginx_test::{Nginx, Reply, Running, Seen, log, wait};
+use nginx_test::{Dns, Nginx, Reply, Running, Seen, Zone, log, wait};
 
 /// The captured path is decoded: any byte but NUL may come.
 const GO: &str = "server { listen %listen%; location ~ ^/go/(?<to>(?s:.*))$ {
@@ -114,7 +113,7 @@ fn without_a_resolver() {
 /// The name comes first in nginx's text: it must not be read as one of nginx's others.
 #[test]
 fn names_that_are_nginx_s_own_words() {
-    let resolver = Resolver::start(Answer::Code(3));
+    let resolver = Dns::start().saying(Zone::nxdomain());
     let nginx = going(&format!("resolver {resolver} ipv6=off; resolver_timeout 1s;"));
     for (number, name) in [
         "no live upstreams",

@@ -2,14 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use nginx_test::backend::resolver::Answer;
-use nginx_test::backend::{Dead, Resolver, http};
-use nginx_test::{Backend, Nginx, Place, Running, Seen, Step};
+use nginx_test::backend::{Dead, http};
+use nginx_test::{Backend, Dns, Nginx, Place, Running, Seen, Step, Zone};
 
 use crate::expect::{Failure, ended, nothing};
 
 /// proxy_pass with the host and port that the client sends.
-fn forward(resolver: &Resolver, more: &str) -> Running {
+fn forward(resolver: &Dns, more: &str) -> Running {
     Nginx::location(
         "resolver %resolver% ipv6=off; resolver_timeout 20s; proxy_pass http://$http_x_to; %more%",
     )
@@ -34,18 +33,19 @@ fn unresolved<'a>(cause: &'a str, message: &'a str) -> Failure<'a> {
     }
 }
 
-fn answers(answer: Answer, cause: &str, message: &str) {
-    let resolver = Resolver::start(answer);
+fn answers(answer: Zone, cause: &str, message: &str) {
+    let resolver = Dns::start().saying(answer);
     let nginx = forward(&resolver, "");
     let seen = ask(&nginx, "app.test:8080");
     ended(&seen, 502, "failed", &[unresolved(cause, message)]);
     assert_eq!(seen.reply.member().integer("ms"), None, "no attempt was made");
-    assert!(resolver.asked().iter().all(|name| name == "app.test"), "{:?}", resolver.asked());
+    let questions = resolver.questions();
+    assert!(questions.iter().all(|asked| asked.name == "app.test"), "{questions:?}");
 }
 
 #[test]
 fn dns_not_found() {
-    for answer in [Answer::Code(3), Answer::NoData] {
+    for answer in [Zone::nxdomain(), Zone::no_data()] {
         answers(answer, "dns_not_found", "app.test could not be resolved (3: Host not found)");
     }
 }
@@ -53,27 +53,28 @@ fn dns_not_found() {
 #[test]
 fn dns_server_failure() {
     let message = "app.test could not be resolved (2: Server failure)";
-    answers(Answer::Code(2), "dns_server_failure", message);
+    answers(Zone::servfail(), "dns_server_failure", message);
 }
 
 #[test]
 fn dns_refused() {
     let message = "app.test could not be resolved (5: Operation refused)";
-    answers(Answer::Code(5), "dns_refused", message);
+    answers(Zone::refused(), "dns_refused", message);
 }
 
 #[test]
 fn dns_error() {
     let message = "app.test could not be resolved (4: Unimplemented)";
-    answers(Answer::Code(4), "dns_error", message);
+    answers(Zone::code(4), "dns_error", message);
 }
 
 /// Nobody answers, nobody is there, and answers that nginx takes for noise.
 #[test]
 fn dns_timeout() {
-    let resolver = Resolver::start(Answer::Silence);
+    let resolver = Dns::start().saying(Zone::silent());
     let nobody = Dead::refusing();
-    let (unasked, unknown) = (Resolver::start(Answer::Code(1)), Resolver::start(Answer::Code(9)));
+    let (unasked, unknown) =
+        (Dns::start().saying(Zone::code(1)), Dns::start().saying(Zone::code(9)));
     let servers = [&resolver as &dyn std::fmt::Display, &nobody, &unasked, &unknown];
     for server in servers {
         let nginx = Nginx::location(
@@ -85,7 +86,7 @@ fn dns_timeout() {
             Failure { limit: "resolver_timeout=300ms", ..unresolved("dns_timeout", message) };
         ended(&ask(&nginx, "app.test:8080"), 502, "failed", &[expected]);
     }
-    assert!(!resolver.asked().is_empty());
+    assert!(!resolver.questions().is_empty());
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn upstream_invalid_without_a_port() {
 
 #[test]
 fn dns_not_found_in_every_protocol() {
-    let resolver = Resolver::start(Answer::Code(3));
+    let resolver = Dns::start().saying(Zone::nxdomain());
     for protocol in ["fastcgi", "uwsgi", "scgi", "grpc"] {
         let conf = format!("resolver %resolver% ipv6=off; {protocol}_pass $http_x_to;");
         let nginx = Nginx::location(&conf).set("resolver", &resolver).start();
@@ -150,7 +151,7 @@ fn dns_not_found_in_every_protocol() {
 /// Names that say what nginx says about other failures, with what a header or a log could choke on.
 #[test]
 fn dns_not_found_with_a_hostile_name() {
-    let resolver = Resolver::start(Answer::Code(3));
+    let resolver = Dns::start().saying(Zone::nxdomain());
     let nginx = Nginx::server(
         "resolver %resolver% ipv6=off; large_client_header_buffers 4 32k;
          location ~ \"(?s)^/(.*)$\" { proxy_pass http://$1; }",
@@ -202,7 +203,7 @@ fn resolver_missing_with_a_hostile_name() {
 #[test]
 fn a_name_with_a_good_address() {
     let backend = Backend::ok("found");
-    let resolver = Resolver::start(Answer::Addresses(vec![Ipv4Addr::LOCALHOST], 60));
+    let resolver = Dns::start().saying(Zone::addresses([Ipv4Addr::LOCALHOST]).ttl(60));
     let port = backend.address().rsplit(':').next().unwrap();
     let nginx = forward(&resolver, "");
     for _ in 0..2 {
@@ -232,7 +233,7 @@ fn every_address_of_a_name_refuses() {
     let dead = Dead::refusing();
     let port = dead.address().rsplit(':').next().unwrap();
     let addresses = vec![Ipv4Addr::LOCALHOST, silent(1), silent(2)];
-    let resolver = Resolver::start(Answer::Addresses(addresses.clone(), 60));
+    let resolver = Dns::start().saying(Zone::addresses(&addresses).ttl(60));
     let nginx = forward(&resolver, "");
     let server = format!("app.test:{port}");
     let seen = ask(&nginx, &server);
@@ -258,7 +259,7 @@ fn one_address_of_a_name_refuses() {
     let backend = Backend::at(Place::Ip(silent(3))).script(script);
     let port = backend.address().rsplit(':').next().unwrap();
     let bad = format!("{}:{port}", silent(4));
-    let resolver = Resolver::start(Answer::Addresses(vec![silent(3), silent(4)], 60));
+    let resolver = Dns::start().saying(Zone::addresses([silent(3), silent(4)]).ttl(60));
     let nginx = forward(&resolver, "");
     let server = format!("app.test:{port}");
     let mut kinds = [false, false];

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-use nginx_test::backend::resolver::Answer;
-use nginx_test::backend::{Dead, Resolver, http};
-use nginx_test::{Backend, Gate, Nginx, Running, Step, env};
+use nginx_test::backend::{Dead, http};
+use nginx_test::{Backend, Dns, Gate, Nginx, Running, Step, Zone, env};
 
 use crate::expect::{Failure, ended, nothing};
 
@@ -254,7 +253,7 @@ fn peers_empty() {
     if env::nginx_version() < (1, 27, 3) {
         return;
     }
-    let resolver = Resolver::start(Answer::Code(3));
+    let resolver = Dns::start().saying(Zone::nxdomain());
     let nginx = Nginx::http(
         "resolver %resolver% ipv6=off valid=1s; resolver_timeout 500ms;
          upstream backend { zone backend 64k; server app.test:80 resolve; }
@@ -274,7 +273,7 @@ fn a_server_that_nginx_resolves_keeps_its_name() {
     }
     let dead = Dead::refusing();
     let port = dead.address().rsplit(':').next().unwrap();
-    let resolver = Resolver::start(Answer::Addresses(vec![Ipv4Addr::LOCALHOST], 60));
+    let resolver = Dns::start().saying(Zone::addresses([Ipv4Addr::LOCALHOST]).ttl(60));
     let nginx = Nginx::http(
         "resolver %resolver% ipv6=off;
          upstream backend { zone backend 64k; server app.test:%port% resolve; }

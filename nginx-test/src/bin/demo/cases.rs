@@ -2,9 +2,8 @@
 
 use std::any::Any;
 
-use nginx_test::backend::resolver::Answer;
-use nginx_test::backend::{Authority, Backlog, Dead, Resolver, fastcgi};
-use nginx_test::{Backend, Place, Running, Seen, Step};
+use nginx_test::backend::{Authority, Backlog, Dead, fastcgi};
+use nginx_test::{Backend, Dns, Place, Running, Seen, Step, Zone};
 
 /// One request and what it has to show.
 #[derive(Debug, Default)]
@@ -61,7 +60,7 @@ impl Stage {
     }
 
     fn finding(&mut self) {
-        let resolver = Resolver::start(Answer::Code(3));
+        let resolver = Dns::start().saying(Zone::nxdomain());
         let conf = format!(
             "resolver {resolver} ipv6=off; set $name ghost.example.com; proxy_pass http://$name;"
         );
