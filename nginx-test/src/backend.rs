@@ -1,6 +1,5 @@
 //! Real back ends on real sockets, each misbehaving in one way. Dropping one ends its threads.
 
-mod depart;
 pub mod fastcgi;
 pub mod h2;
 pub mod host;

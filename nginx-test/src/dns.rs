@@ -1,6 +1,7 @@
 //! A DNS server (RFC 1035) on UDP and TCP, as wrong as a test wants, name by name.
 
 mod packet;
+mod say;
 mod serve;
 mod zone;
 

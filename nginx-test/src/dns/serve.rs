@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::packet::Query;
-use super::zone::{self, Origin, Pause, Say};
+use super::say::{Origin, Pause, Say};
 use super::{Question, Shared};
 use crate::backend::listen::close_listener;
 
@@ -104,7 +104,7 @@ impl Desk {
         let Some(query) = Query::read(packet) else { return };
         let tcp = matches!(asker, Asker::Tcp(_));
         // Before it is counted, so that who waits for the question may change the zone.
-        let say = zone::say(&self.shared, &query, tcp);
+        let say = Say::to(&query, &self.shared, tcp);
         let (name, kind, at) = (query.name.clone(), query.kind, Instant::now());
         let answers = self.answers(&say, &query, tcp);
         self.shared.questions.lock().unwrap().push(Question { name, kind, tcp, from, at });

@@ -1,11 +1,11 @@
-//! What a server says about one name, and in which manner.
+//! What a server says about one name.
 
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::packet::{Message, Query, Record, encoded};
-use super::{Kind, Shared, plain};
+use super::say::{Form, Origin, Pause, Say, Size};
+use super::{Kind, plain};
 use crate::backend::Gate;
 
 /// The answers about one name: for each type, what is said and how.
@@ -15,66 +15,6 @@ use crate::backend::Gate;
 pub struct Zone {
     v4: Say,
     v6: Say,
-}
-
-/// What is said to a question of one type.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Say {
-    addresses: Vec<IpAddr>,
-    alias: Option<String>,
-    /// The alias's own records are part of the answer, as they are from a recursive server.
-    followed: bool,
-    code: u8,
-    ttl: u32,
-    soa: Option<u32>,
-    strangers: Vec<(String, IpAddr)>,
-    additional: Vec<(String, IpAddr)>,
-    form: Form,
-    size: Size,
-    wrong_id: bool,
-    wrong_question: Option<String>,
-    pub(super) origin: Origin,
-    pub(super) pause: Pause,
-    over_tcp: Option<Box<Say>>,
-    pub(super) then: Option<Box<Say>>,
-}
-
-#[derive(Debug, Clone, Default)]
-enum Form {
-    #[default]
-    Message,
-    Silence,
-    /// These bytes and nothing else.
-    Garbage(Vec<u8>),
-    /// A right header and question, and these bytes instead of a record.
-    Broken(Vec<u8>),
-}
-
-/// Whether an answer over UDP is cut down to "ask again over TCP".
-#[derive(Debug, Clone, Copy, Default)]
-enum Size {
-    #[default]
-    AsTheClientTakes,
-    Truncated,
-    Whole,
-}
-
-/// Where an answer over UDP comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Origin {
-    #[default]
-    Server,
-    AnotherPort,
-    AnotherAddress,
-}
-
-/// When an answer goes out.
-#[derive(Debug, Clone, Default)]
-pub(super) enum Pause {
-    #[default]
-    None,
-    For(Duration),
-    Until(Gate),
 }
 
 impl Zone {
@@ -235,82 +175,11 @@ impl Zone {
         self
     }
 
-    fn to(&self, kind: Kind) -> &Say {
+    pub(super) fn to(&self, kind: Kind) -> &Say {
         match kind {
             Kind::A | Kind::Other(_) => &self.v4,
             Kind::Aaaa => &self.v6,
         }
-    }
-}
-
-/// What this server says to that question.
-pub(super) fn say(shared: &Shared, query: &Query, tcp: bool) -> Say {
-    let zone = shared.zone(&query.name);
-    let say = zone.to(query.kind);
-    say.over_tcp.as_deref().filter(|_| tcp).unwrap_or(say).clone()
-}
-
-impl Say {
-    /// The bytes of the answer, without the length that TCP puts before it.
-    pub(super) fn bytes(&self, shared: &Shared, query: &Query, tcp: bool) -> Option<Vec<u8>> {
-        let message = match &self.form {
-            Form::Silence => return None,
-            Form::Garbage(bytes) => return Some(bytes.clone()),
-            Form::Broken(bytes) => return Some(self.message(shared, query).broken(bytes)),
-            Form::Message => self.message(shared, query),
-        };
-        let whole = message.bytes();
-        let fits = match self.size {
-            Size::AsTheClientTakes => tcp || whole.len() <= query.limit,
-            Size::Truncated => tcp,
-            Size::Whole => true,
-        };
-        Some(if fits { whole } else { message.truncated() })
-    }
-
-    fn message(&self, shared: &Shared, query: &Query) -> Message {
-        let mut message = Message::to(query);
-        if self.wrong_id {
-            message.id[1] ^= 0x55;
-        }
-        let mut name = query.name.clone();
-        if let Some(other) = &self.wrong_question {
-            let kind = query.question[query.question.len() - 4..].to_vec();
-            message.question = [encoded(other), kind].concat();
-            name.clone_from(other);
-        }
-        self.answer(&mut message, &name, shared, query.kind);
-        for (other, address) in &self.strangers {
-            message.answers.push(Record::address(other, *address, self.ttl));
-        }
-        for (other, address) in &self.additional {
-            message.additional.push(Record::address(other, *address, self.ttl));
-        }
-        message
-    }
-
-    /// The records of the name, and of the names that its aliases lead to.
-    fn answer(&self, message: &mut Message, name: &str, shared: &Shared, kind: Kind) {
-        let mut say = self.clone();
-        let mut names = vec![name.to_owned()];
-        while let (Some(target), true) = (say.alias.clone(), say.followed) {
-            message.answers.push(Record::cname(&names[names.len() - 1], &target, say.ttl));
-            if names.contains(&target) {
-                return;
-            }
-            say = shared.zone(&target).to(kind).clone();
-            names.push(target);
-        }
-        let name = &names[names.len() - 1];
-        message.code = say.code;
-        if let Some(target) = &say.alias {
-            message.answers.push(Record::cname(name, target, say.ttl));
-        }
-        if !matches!(kind, Kind::Other(_)) {
-            let records = say.addresses.iter().map(|ip| Record::address(name, *ip, say.ttl));
-            message.answers.extend(records);
-        }
-        message.authority.extend(say.soa.map(|seconds| Record::soa(name, seconds)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Adds an IPv4 route of a kind that needs no interface.
@@ -15,23 +15,29 @@ pub(crate) fn add_route(kind: u8, to: Ipv4Addr, prefix: u8) {
     request(libc::RTM_NEWROUTE, &body);
 }
 
-/// Gives an interface an IPv4 address.
-pub(crate) fn add_address(interface: &str, address: Ipv4Addr, prefix: u8) {
+/// Gives an interface an address.
+pub(crate) fn add_address(interface: &str, address: IpAddr, prefix: u8) {
     let name = CString::new(interface).expect("no NUL");
     // SAFETY: a NUL-terminated string that outlives the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     assert_ne!(index, 0, "{interface}: {}", io::Error::last_os_error());
+    let (family, octets) = match address {
+        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
+    };
+    // Without it an IPv6 address cannot be used until the kernel has looked for another such.
+    let flags = libc::IFA_F_NODAD as u8;
     // struct ifaddrmsg: family, prefixlen, flags, scope, index.
-    let mut body = vec![libc::AF_INET as u8, prefix, 0, 0];
+    let mut body = vec![family as u8, prefix, flags, 0];
     body.extend(index.to_ne_bytes());
-    attribute(&mut body, libc::IFA_LOCAL, &address.octets());
-    attribute(&mut body, libc::IFA_ADDRESS, &address.octets());
+    attribute(&mut body, libc::IFA_LOCAL, &octets);
+    attribute(&mut body, libc::IFA_ADDRESS, &octets);
     request(libc::RTM_NEWADDR, &body);
 }
 
-/// A four-byte rtattr.
-fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8; 4]) {
-    body.extend(8u16.to_ne_bytes());
+/// An rtattr; its value is a multiple of four bytes.
+fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    body.extend((4 + value.len() as u16).to_ne_bytes());
     body.extend(kind.to_ne_bytes());
     body.extend(value);
 }

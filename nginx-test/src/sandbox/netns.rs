@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::resume_unwind;
 use std::thread;
@@ -48,6 +48,14 @@ impl Network {
         netlink::add_route(kind, address, prefix);
     }
 
+    /// Gives the loopback another address, IPv4 or IPv6, on which back ends can listen. One that is
+    /// not of the loopback's own makes its family a family of this host (getaddrinfo(3),
+    /// AI_ADDRCONFIG).
+    pub fn address(&self, address: &str) {
+        let address: IpAddr = address.parse().unwrap_or_else(|e| panic!("{address}: {e}"));
+        netlink::add_address("lo", address, if address.is_ipv4() { 32 } else { 128 });
+    }
+
     /// `net.ipv4.ip_local_port_range`: the ports that connect(2) may pick from.
     pub fn local_ports(&self, first: u16, last: u16) {
         self.sysctl("ipv4/ip_local_port_range", &format!("{first} {last}"));
@@ -65,7 +73,7 @@ impl Network {
         let file = open_tap("silent0");
         self.sysctl("ipv4/neigh/silent0/retrans_time_ms", "20");
         self.sysctl("ipv4/neigh/silent0/mcast_solicit", "1");
-        netlink::add_address("silent0", Ipv4Addr::new(198, 51, 100, 1), 24);
+        netlink::add_address("silent0", Ipv4Addr::new(198, 51, 100, 1).into(), 24);
         set_up("silent0");
         Ethernet(file)
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nginx_test::backend::{Authority, Backlog, Dead, fastcgi, h2, http, scgi, uwsgi};
 use nginx_test::sandbox::netns::{Route, isolated};
 use nginx_test::sandbox::{Landlock, SmallDisk};
-use nginx_test::{Backend, Nginx, Place, Step};
+use nginx_test::{Backend, Nginx, Place, Port, Step};
 
 fn proxy(to: &dyn std::fmt::Display) -> Nginx {
     Nginx::location("proxy_pass http://%backend%;").bare().set("backend", to)
@@ -15,7 +15,8 @@ fn proxy(to: &dyn std::fmt::Display) -> Nginx {
 
 #[test]
 fn a_working_back_end_is_reached() {
-    for place in [Place::Tcp, Place::Tcp6, Place::Unix] {
+    let port = Port::reserve();
+    for place in [Place::Tcp, Place::Tcp6, Place::Unix, Place::At(port.at([127, 0, 0, 4]))] {
         let script = [Step::ReadRequest, Step::Write(http::ok("hello")), Step::Again];
         let backend = Backend::at(place).script(script);
         let nginx = match place {

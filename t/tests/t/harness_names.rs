@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use nginx_test::dns::{Dns, Kind, Zone};
 use nginx_test::sandbox::netns::isolated;
 use nginx_test::sandbox::{Etc, World};
-use nginx_test::{Nginx, Port, Running};
+use nginx_test::{Host, Nginx, Port, Running};
 
 /// Three addresses that say who they are, and a port that is free on all of them.
 fn forward(port: &Port) -> Nginx {
@@ -101,5 +101,28 @@ fn a_world_has_its_own_name_server() {
         nginx.reload();
         assert_eq!(reached(&nginx), "six");
         assert!(dns.questions().is_empty());
+    });
+}
+
+/// A host of one family looks up the names of one family, as nginx does when it starts.
+#[test]
+fn a_world_has_the_addresses_of_the_test() {
+    isolated(|network| {
+        network.address("10.1.2.3");
+        let (port, etc) = (Port::reserve(), Etc::new());
+        let dns = Dns::at("127.0.0.1:53").saying(Zone::addresses(["127.0.0.2", "::1"]));
+        let old = Host::start(port.at([10, 1, 2, 3]), "global");
+        dns.set("app.test", Zone::addresses(["10.1.2.3", "2001:db8::3"]));
+        let nginx = forward(&port).etc(&etc).start();
+        assert_eq!(reached(&nginx), "global");
+        assert_eq!(dns.asked("app.test", Kind::Aaaa), 0);
+
+        network.address("2001:db8::3");
+        let new = Host::start(port.at([0x2001, 0xdb8, 0, 0, 0, 0, 0, 3]), "six");
+        old.kill();
+        nginx.reload();
+        assert_eq!(reached(&nginx), "six");
+        assert!(dns.asked("app.test", Kind::Aaaa) > 0);
+        assert_eq!(new.requests(), 1);
     });
 }
