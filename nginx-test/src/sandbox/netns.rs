@@ -70,7 +70,7 @@ impl Network {
     /// Gives this network the address 198.51.100.1/24 on an Ethernet where nobody answers: any
     /// other address there is EHOSTUNREACH, but only when ARP gives up a moment after connect(2).
     pub fn silent_ethernet(&self) -> Ethernet {
-        let file = open_tap("silent0");
+        let file = open_tap("silent0").unwrap_or_else(|e| panic!("open /dev/net/tun: {e}"));
         self.sysctl("ipv4/neigh/silent0/retrans_time_ms", "20");
         self.sysctl("ipv4/neigh/silent0/mcast_solicit", "1");
         netlink::add_address("silent0", Ipv4Addr::new(198, 51, 100, 1).into(), 24);
@@ -83,19 +83,19 @@ impl Network {
 #[derive(Debug)]
 pub struct Ethernet(#[expect(dead_code, reason = "closing it removes the interface")] OwnedFd);
 
-/// A tap interface whose frames nobody reads (linux/if_tun.h).
-fn open_tap(name: &str) -> OwnedFd {
+/// A tap interface whose frames nobody reads (linux/if_tun.h); `%d` in its name is a free number.
+pub(crate) fn open_tap(name: &str) -> io::Result<OwnedFd> {
     const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
     const IFF_TAP: libc::c_short = 2;
     const IFF_NO_PI: libc::c_short = 0x1000;
-    let file = fs::File::options().read(true).write(true).open("/dev/net/tun");
-    let file = file.unwrap_or_else(|e| panic!("open /dev/net/tun: {e}"));
+    let file = fs::File::options().read(true).write(true).open("/dev/net/tun")?;
     let mut request = named(name);
     request.ifr_ifru.ifru_flags = IFF_TAP | IFF_NO_PI;
     // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
-    let rc = unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) };
-    assert_eq!(rc, 0, "TUNSETIFF: {}", io::Error::last_os_error());
-    file.into()
+    match unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, &raw mut request) } {
+        0 => Ok(file.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn set_up(name: &str) {

@@ -77,8 +77,7 @@ fn a_load_tells_who_answered_and_what_failed() {
 /// that nginx cannot hide a loss.
 #[test]
 fn hosts_leave_without_a_loss() {
-    isolated(|network| {
-        let _ethernet = network.silent_ethernet();
+    isolated(|_| {
         let (_port, old, new) = pair("host");
         let nginx = balance(&old, &new, "").workers(2).start();
         let load = Load::to(nginx.address("listen")).request("POST", "/").clients(3).start();

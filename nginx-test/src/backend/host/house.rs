@@ -38,9 +38,10 @@ impl House {
             return self.listener;
         }
         let listener = self.listener.as_raw_fd();
+        let mut spare = None;
         if how == [IGNORE] {
             depart::ignore(listener);
-        } else if !depart::refuse(listener) {
+        } else if !depart::refuse(listener, &mut spare) {
             self.accept();
             close_listener(listener);
         }
