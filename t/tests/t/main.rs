@@ -53,6 +53,7 @@ mod local;
 mod protocol;
 mod protocols;
 mod reresolve;
+mod reresolve_load;
 mod resolve;
 mod retry;
 mod select;
