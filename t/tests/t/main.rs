@@ -54,6 +54,7 @@ mod protocol;
 mod protocols;
 mod reresolve;
 mod reresolve_load;
+mod reresolve_ttl;
 mod resolve;
 mod retry;
 mod select;
