@@ -26,7 +26,7 @@ check: ## rustfmt, clippy, cargo-deny
 	@scripts/deps.sh build stock
 	@scripts/check.sh
 
-bench: ## instructions per request, with and without the module
+bench: ## instructions per request, and a host name that moves under load
 	@scripts/deps.sh build stock valgrind
 	@scripts/bench.sh
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh
-# Counts what the module costs on each nginx, as instructions per request.
+# Counts what the module costs on each nginx, as instructions per request, and what a host name
+# that moves costs with and without it.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -12,5 +13,6 @@ for kind in $(test_kinds); do
     UPSTREAM_DIAGNOSIS_NGINX=$(nginx_of "$kind")
     export UPSTREAM_DIAGNOSIS_MODULE UPSTREAM_DIAGNOSIS_NGINX
     cargo run --quiet -p nginx-test --bin bench || failed=1
+    cargo run --quiet -p nginx-test --bin flip || failed=1
 done
 exit "$failed"

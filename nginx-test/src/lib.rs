@@ -20,6 +20,7 @@ pub mod diagnosis;
 pub mod dns;
 pub mod env;
 pub mod field;
+pub mod flip;
 pub mod load;
 pub mod log;
 pub mod nginx;

@@ -53,7 +53,7 @@ mod local;
 mod protocol;
 mod protocols;
 mod reresolve;
-mod reresolve_load;
+mod reresolve_flip;
 mod reresolve_ttl;
 mod resolve;
 mod retry;
