@@ -16,8 +16,8 @@ const OF_PROTOCOLS: [&[u8]; 8] = [
     b"_http_version",
     b"_set_header",
 ];
-/// Other directives and blocks that are read.
-const OTHERS: [&[u8]; 15] = [
+/// Other directives and blocks that are read, by a rule or for re-resolution.
+const OTHERS: [&[u8]; 16] = [
     b"server",
     b"location",
     b"upstream",
@@ -32,6 +32,7 @@ const OTHERS: [&[u8]; 15] = [
     b"error_log",
     b"fastcgi_keep_conn",
     b"upstream_diagnosis",
+    b"upstream_diagnosis_resolve",
     b"upstream_diagnosis_trust",
 ];
 

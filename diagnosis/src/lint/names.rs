@@ -2,17 +2,20 @@
 
 use std::collections::HashSet;
 
-use super::configuration::{Configuration, Directive};
+use super::configuration::{Configuration, Directive, Scope};
 use super::target::{self, Target};
 use super::{Finding, shown};
 
-/// The `server` lines and the `*_pass` lines whose name nginx resolves when it reads them.
+/// The `server` lines and the `*_pass` lines whose name nginx resolves when it reads them, and nobody
+/// afterwards.
 pub(super) fn find(configuration: &Configuration) -> Vec<Finding> {
-    let servers = configuration.upstreams().flat_map(|upstream| upstream.all(b"server"));
+    let upstreams = configuration.upstreams().filter(|upstream| !is_resolved_again(*upstream));
+    let servers = upstreams.flat_map(|upstream| upstream.all(b"server"));
     let servers = servers.filter(|server| {
         !server.arguments().iter().any(|word| word == b"resolve" || word.starts_with(b"service="))
     });
-    let passes = configuration.passes().map(|pass| pass.directive);
+    let passes = configuration.passes().filter(|pass| !is_resolved_again(pass.scope));
+    let passes = passes.map(|pass| pass.directive);
     let passes = passes.filter(|pass| !pass.argument().contains(&b'$'));
     let mut seen = HashSet::new();
     let mut findings = Vec::new();
@@ -23,6 +26,13 @@ pub(super) fn find(configuration: &Configuration) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Whether re-resolution is on for the servers of this block.
+fn is_resolved_again(scope: Scope<'_>) -> bool {
+    scope
+        .inherited(b"upstream_diagnosis_resolve")
+        .is_some_and(|directive| directive.argument() != b"off")
 }
 
 /// The name, if its address may change. Names of this machine do not.

@@ -76,6 +76,15 @@ fn names() {
         "app",
     );
     silent("upstream b { server app:3000 resolve; server 10.0.0.1; server unix:/run/x; }");
+    silent("upstream_diagnosis_resolve ttl; upstream b { server app:3000; }");
+    silent("upstream b { server app:3000; upstream_diagnosis_resolve failure min=2s; }");
+    silent("upstream_diagnosis_resolve failure; location / { proxy_pass http://app/x; }");
+    one(
+        "upstream_diagnosis_resolve ttl; upstream b { upstream_diagnosis_resolve off; server a:1; }",
+        Level::Notice,
+        1,
+        "\"a:1\" is resolved now",
+    );
     silent("upstream b { server localhost:3000; server [::1]:3000; }");
     silent("upstream App { server 10.0.0.1; } server { location / { proxy_pass http://app/x; } }");
 }

@@ -11,7 +11,7 @@ use crate::expect::PARAMETERS;
 
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-pub(crate) const PAGES: [&str; 9] = [
+pub(crate) const PAGES: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -21,6 +21,7 @@ pub(crate) const PAGES: [&str; 9] = [
     "docs/evidence.md",
     "docs/lint.md",
     "docs/logging.md",
+    "docs/reresolution.md",
 ];
 
 pub(crate) fn read(path: impl AsRef<Path>) -> String {
@@ -60,7 +61,7 @@ fn variables() -> Vec<String> {
 #[test]
 fn every_directive_is_in_the_readme() {
     let readme = read("README.md");
-    assert_eq!(directives().len(), 6);
+    assert_eq!(directives().len(), 8);
     for name in directives() {
         for text in
             [format!("### {name}\n"), format!("Syntax:  {name} "), format!("Default: {name} ")]
@@ -68,7 +69,8 @@ fn every_directive_is_in_the_readme() {
             assert!(readme.contains(&text), "no {text:?} in README.md");
         }
     }
-    let described = ["Context: http, server, location\n", "Context: http\n"];
+    let described =
+        ["Context: http, server, location\n", "Context: http, upstream\n", "Context: http\n"];
     let described: usize = described.iter().map(|context| readme.matches(context).count()).sum();
     assert_eq!(described, directives().len());
 }
@@ -187,7 +189,7 @@ fn the_examples_of_fields_are_valid() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 3, "fields in README.md");
+    assert_eq!(seen, 4, "fields in README.md");
     for name in PARAMETERS {
         assert!(readme.contains(&format!("`{name}`")), "{name} in README.md");
     }

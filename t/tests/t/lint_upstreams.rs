@@ -21,6 +21,7 @@ fn with_upstream(upstream: &str, inside: &str) -> Nginx {
 }
 
 const SOUND: &str = "server 192.0.2.1:1;";
+const PASS: &str = "proxy_pass http://backend;";
 
 /// Every machine knows its own name, whatever that is, without asking a server.
 fn host_name() -> String {
@@ -39,6 +40,7 @@ fn a_name_that_is_resolved_once() {
     }
     silent(with_upstream("server 192.0.2.1:1;", "proxy_pass http://BACKEND/x;"));
     silent(location("proxy_pass http://[2001:db8::1]:3000/;"));
+    silent(with_upstream(&format!("{server} upstream_diagnosis_resolve failure;"), PASS));
 }
 
 #[test]
