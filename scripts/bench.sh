@@ -13,6 +13,7 @@ for kind in $(test_kinds); do
     UPSTREAM_DIAGNOSIS_NGINX=$(nginx_of "$kind")
     export UPSTREAM_DIAGNOSIS_MODULE UPSTREAM_DIAGNOSIS_NGINX
     cargo run --quiet -p nginx-test --bin bench || failed=1
+    cargo run --quiet -p nginx-test --bin names || failed=1
     cargo run --quiet -p nginx-test --bin flip || failed=1
 done
 exit "$failed"

@@ -194,6 +194,8 @@ pub(crate) struct MainConf {
     pub(crate) log_heads: RefCell<LogHeads>,
     /// Indices of our variables that this configuration uses.
     pub(crate) variables: RefCell<Vec<usize>>,
+    /// DNS has been asked, or may be, about an attempt.
+    pub(crate) looks_up: Cell<bool>,
     /// `r->log_handler` as nginx sets it.
     pub(crate) log_handler: Cell<LogHandler>,
 }

@@ -70,6 +70,9 @@ fn keep(
     lookup: Option<Lookup>,
     attempt: Attempt,
 ) {
+    if lookup.is_some() {
+        request.main_conf().looks_up.set(true);
+    }
     if let Some(record) = request.record_or_create() {
         let entry = Entry { key, background: request.is_background(), after_header, lookup };
         record.borrow_mut().push(entry, attempt);
@@ -208,6 +211,9 @@ pub(crate) fn look_again(request: Request<'_>, watched: bool) {
 
 /// Adds what DNS has said since about the attempts of a main request.
 pub(crate) fn resolve(main: Request<'_>) {
+    if !main.main_conf().looks_up.get() {
+        return;
+    }
     let Some((record, reresolve)) = main.record().zip(ffi::running()) else { return };
     record.borrow_mut().resolve(|lookup| reresolve.resolution(lookup));
 }

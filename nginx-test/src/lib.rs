@@ -13,6 +13,7 @@
 )]
 
 pub mod backend;
+pub mod callgrind;
 pub mod client;
 pub mod conf;
 pub mod curl;

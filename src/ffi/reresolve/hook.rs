@@ -5,6 +5,7 @@
 
 use core::ffi::c_void;
 use core::mem::offset_of;
+use core::ptr::NonNull;
 use std::cell::{Cell, OnceCell};
 
 use nginx_sys::{
@@ -36,17 +37,19 @@ pub(crate) struct Hook {
     pub(super) settings: OnceCell<Settings>,
     /// Its servers, in a worker, if there are names among them.
     pub(super) slots: OnceCell<Slots>,
-    /// What the balancer's `peer.init` sets.
-    original: Cell<Option<Functions>>,
-    /// Requests that are or were in trouble.
-    pub(super) troubled: Cell<u32>,
+    /// What the balancer's `peer.init` sets; nothing before it has been called.
+    original: Cell<Functions>,
+    /// Requests that are or were in trouble; and one more while a balancer's choice may need another
+    /// address than the one it has.
+    disturbed: Cell<u32>,
+    moved: Cell<bool>,
 }
 
 /// Where an upstream block keeps its [`Hook`].
 #[derive(Clone, Copy)]
-pub(crate) struct UpstreamRef(*const Hook);
+pub(crate) struct UpstreamRef(NonNull<Hook>);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Functions {
     get: ngx_event_get_peer_pt,
     free: ngx_event_free_peer_pt,
@@ -79,18 +82,11 @@ impl Functions {
         }
     }
 
-    fn addresses(&self) -> [usize; 4] {
-        let get = self.get.map_or(0, |function| function as usize);
-        let free = self.free.map_or(0, |function| function as usize);
-        #[cfg(ngx_feature = "http_ssl")]
-        let sessions = [
-            self.set_session.map_or(0, |function| function as usize),
-            self.save_session.map_or(0, |function| function as usize),
-        ];
-        #[cfg(not(ngx_feature = "http_ssl"))]
-        let sessions = [0, 0];
-        let [set, save] = sessions;
-        [get, free, set, save]
+    /// Whether these are the same, as far as they matter on each request.
+    #[inline]
+    fn is(&self, other: &Self) -> bool {
+        self.get.map(|get| get as usize) == other.get.map(|get| get as usize)
+            && self.free.map(|free| free as usize) == other.free.map(|free| free as usize)
     }
 }
 
@@ -103,13 +99,14 @@ impl Hook {
             pinned: Cell::new(false),
             settings: OnceCell::new(),
             slots: OnceCell::new(),
-            original: Cell::new(None),
-            troubled: Cell::new(0),
+            original: Cell::default(),
+            disturbed: Cell::new(0),
+            moved: Cell::new(false),
         }
     }
 
     pub(super) fn reference(&self) -> UpstreamRef {
-        UpstreamRef(self)
+        UpstreamRef(NonNull::from(self))
     }
 
     /// The block's servers.
@@ -126,11 +123,13 @@ impl Hook {
     #[inline]
     fn wrap(&self, peer: &mut ngx_peer_connection_t) {
         let theirs = Functions::of(peer);
-        match self.original.get() {
+        let known = self.original.get();
+        if !known.is(&theirs) {
             // A balancer whose functions change from request to request is left alone.
-            Some(known) if known.addresses() != theirs.addresses() => return,
-            Some(_) => {}
-            None => self.original.set(Some(theirs)),
+            if known.get.is_some() {
+                return;
+            }
+            self.original.set(theirs);
         }
         Functions::put_ours(peer);
     }
@@ -138,8 +137,28 @@ impl Hook {
     /// Whether the balancer's choices can go through as they are: no name has moved, and no request
     /// is in trouble.
     #[inline]
-    fn is_calm(&self) -> bool {
-        self.troubled.get() == 0 && !self.slots.get().is_some_and(Slots::have_moved)
+    pub(super) fn is_calm(&self) -> bool {
+        self.disturbed.get() == 0
+    }
+
+    /// A request is in trouble.
+    pub(super) fn disturb(&self) {
+        self.disturbed.set(self.disturbed.get().saturating_add(1));
+    }
+
+    /// It has ended.
+    pub(super) fn calm_down(&self) {
+        self.disturbed.set(self.disturbed.get().saturating_sub(1));
+    }
+
+    /// Notes whether a name has moved, after there was news of one.
+    pub(super) fn note_moves(&self) {
+        let moved = self.slots.get().is_some_and(Slots::have_moved);
+        match (self.moved.replace(moved), moved) {
+            (false, true) => self.disturb(),
+            (true, false) => self.calm_down(),
+            (false, false) | (true, true) => {}
+        }
     }
 
     /// Whether TLS sessions may come from different addresses.
@@ -155,7 +174,7 @@ impl Hook {
         pc: *mut ngx_peer_connection_t,
         data: *mut c_void,
     ) -> ngx_int_t {
-        match self.original.get().and_then(|original| original.get) {
+        match self.original.get().get {
             // SAFETY: the balancer's own function with its own data.
             Some(get) => unsafe { get(pc, data) },
             None => ERROR,
@@ -170,7 +189,7 @@ impl Hook {
         data: *mut c_void,
         state: ngx_uint_t,
     ) {
-        if let Some(free) = self.original.get().and_then(|original| original.free) {
+        if let Some(free) = self.original.get().free {
             // SAFETY: the balancer's own function with its own data.
             unsafe { free(pc, data, state) };
         }
@@ -182,7 +201,7 @@ impl UpstreamRef {
     /// The cycle that the upstream block belongs to must be alive.
     pub(super) unsafe fn get<'c>(self) -> &'c Hook {
         // SAFETY: the caller's contract; the same cycle's configuration owns the hook.
-        unsafe { &*self.0 }
+        unsafe { self.0.as_ref() }
     }
 }
 
@@ -211,7 +230,7 @@ pub(super) unsafe extern "C" fn init(
     us: *mut ngx_http_upstream_srv_conf_t,
 ) -> ngx_int_t {
     // SAFETY: nginx, or keepalive, passes the upstream block that this is the init of.
-    let Some(hook) = (unsafe { setup::find(us) }) else { return ERROR };
+    let Some(hook) = (unsafe { setup::find_for(r, us) }) else { return ERROR };
     let Some(original) = hook.init.get() else { return ERROR };
     // SAFETY: the function that ours has replaced, with the arguments meant for it.
     let rc = unsafe { original(r, us) };
@@ -255,7 +274,7 @@ unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_vo
     if hook.has_ever_moved() && !unsafe { Pick::may_resume(hook, pc) } {
         return OK;
     }
-    match hook.original.get().and_then(|original| original.set_session) {
+    match hook.original.get().set_session {
         // SAFETY: the balancer's own function with its own data.
         Some(original) => unsafe { original(pc, data) },
         None => OK,
@@ -271,7 +290,7 @@ unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_v
         // SAFETY: as above.
         unsafe { Pick::note_session(hook, pc) };
     }
-    if let Some(original) = hook.original.get().and_then(|original| original.save_session) {
+    if let Some(original) = hook.original.get().save_session {
         // SAFETY: the balancer's own function with its own data.
         unsafe { original(pc, data) };
     }

@@ -79,8 +79,7 @@ impl Drop for Pick {
     fn drop(&mut self) {
         self.stop_waiting();
         placeholder::discard(self.event.replace(core::ptr::null_mut()));
-        let troubled = &self.hook().troubled;
-        troubled.set(troubled.get().saturating_sub(1));
+        self.hook().calm_down();
     }
 }
 
@@ -196,7 +195,7 @@ impl Pick {
                 waited_ms: Cell::new(None),
                 event: Cell::new(core::ptr::null_mut()),
             };
-            hook.troubled.set(hook.troubled.get().saturating_add(1));
+            hook.disturb();
             // SAFETY: the request's pool (ngx_http_upstream_init_request).
             unsafe { pool::attach((*u).output.pool, Box::new(pick)) }
         })
@@ -210,7 +209,7 @@ impl Pick {
         hook: &Hook,
         u: *mut ngx_http_upstream_t,
     ) -> Option<&'r Self> {
-        if hook.troubled.get() == 0 {
+        if hook.is_calm() {
             return None;
         }
         // SAFETY: the caller's contract.

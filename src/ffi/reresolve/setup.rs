@@ -1,17 +1,19 @@
 //! The second module of the library: its tables, and what nginx calls while it reads a configuration.
 
 use core::ffi::{c_char, c_void};
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use nginx_sys::{
     NGX_ERROR, NGX_OK, NGX_PROCESS_HELPER, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_http_conf_ctx_t,
-    ngx_http_module, ngx_http_upstream_init_round_robin, ngx_http_upstream_main_conf_t,
-    ngx_http_upstream_module, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_pid, ngx_process,
-    ngx_uint_t,
+    ngx_http_module, ngx_http_request_t, ngx_http_upstream_init_round_robin,
+    ngx_http_upstream_main_conf_t, ngx_http_upstream_module, ngx_http_upstream_srv_conf_t,
+    ngx_int_t, ngx_pid, ngx_process, ngx_uint_t,
 };
 
-use super::hook::{self, Hook};
+use super::hook::{self, Hook, UpstreamRef};
 use super::runtime;
 use crate::conf::SrvConf;
 use crate::ffi::{guard, peers, pool, tables, text};
@@ -23,10 +25,54 @@ const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 /// What is kept for one configuration.
 #[derive(Default)]
 pub(super) struct MainConf {
-    /// Each in its own place, since upstream blocks point to theirs; by address of the block once it is complete.
+    /// Each in its own place, since upstream blocks point to theirs.
     hooks: RefCell<Vec<Rc<Hook>>>,
+    /// Those of the upstreams without a block, by address.
+    without_block: RefCell<HashMap<usize, UpstreamRef, ByAddress>>,
+    /// The one of them that was used last.
+    last: Cell<Option<UpstreamRef>>,
+    last_address: Cell<usize>,
     /// In a worker, if there are names.
     running: OnceCell<Reresolve>,
+}
+
+impl MainConf {
+    /// The hook of an upstream without a block. Three callbacks of one request ask for the same.
+    #[inline]
+    fn blockless(&self, address: usize) -> Option<UpstreamRef> {
+        if self.last_address.get() == address { self.last.get() } else { self.look_up(address) }
+    }
+
+    #[inline(never)]
+    fn look_up(&self, address: usize) -> Option<UpstreamRef> {
+        let reference = *self.without_block.borrow().get(&address)?;
+        self.last.set(Some(reference));
+        self.last_address.set(address);
+        Some(reference)
+    }
+}
+
+/// Addresses are as good as their own hashes: they differ in the middle bits, which a product with an
+/// odd number spreads upwards.
+type ByAddress = BuildHasherDefault<Spread>;
+
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte));
+        }
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        self.0 = (self.0 ^ value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
 }
 
 pub(in crate::ffi) unsafe extern "C" fn create_main_conf(cf: *mut ngx_conf_t) -> *mut c_void {
@@ -62,7 +108,6 @@ pub(in crate::ffi) unsafe extern "C" fn init_main_conf(
             // SAFETY: a configured upstream.
             unsafe { complete(main, http, *upstream) };
         }
-        main.hooks.borrow_mut().sort_by_key(|hook| hook.upstream.addr());
         core::ptr::null_mut()
     })
 }
@@ -174,8 +219,11 @@ unsafe fn hook_for<'c>(main: &MainConf, upstream: *mut ngx_http_upstream_srv_con
     let hook = Rc::new(Hook::new(upstream));
     let reference = hook.reference();
     main.hooks.borrow_mut().push(hook);
-    if let Some(own) = own {
-        own.upstream.set(Some(reference));
+    match own {
+        Some(own) => own.upstream.set(Some(reference)),
+        None => {
+            main.without_block.borrow_mut().insert(upstream.addr(), reference);
+        }
     }
     // SAFETY: as above; the hook stays where it is.
     unsafe { reference.get() }
@@ -199,28 +247,46 @@ unsafe fn srv_conf(all: *mut *mut c_void) -> *const SrvConf {
     unsafe { (*all.add(tables::resolve_ctx_index())).cast() }
 }
 
+/// As [`find`], for a request of its upstream.
+///
+/// # Safety
+/// `r` must be a live request, `upstream` a configured upstream of its cycle.
+#[inline(always)]
+pub(super) unsafe fn find_for<'c>(
+    r: *mut ngx_http_request_t,
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+) -> Option<&'c Hook> {
+    // SAFETY: the caller's contract; create_main_conf has made ours.
+    let reference = unsafe {
+        match own_conf(upstream) {
+            Some(own) => own.upstream.get(),
+            None => {
+                let main = (*(*r).main_conf.add(tables::resolve_ctx_index())).cast::<MainConf>();
+                (*main).blockless(upstream.addr())
+            }
+        }
+    };
+    // SAFETY: as above.
+    reference.map(|hook| unsafe { hook.get() })
+}
+
 /// The hook of an upstream, while a worker runs.
 ///
 /// # Safety
-/// As [`own_conf`], or NULL.
-#[inline]
+/// As [`own_conf`].
+#[inline(always)]
 pub(super) unsafe fn find<'c>(upstream: *mut ngx_http_upstream_srv_conf_t) -> Option<&'c Hook> {
-    if upstream.is_null() {
-        return None;
-    }
     // SAFETY: the caller's contract.
-    if let Some(own) = unsafe { own_conf(upstream) } {
-        // SAFETY: as above.
-        return own.upstream.get().map(|hook| unsafe { hook.get() });
-    }
-    let hooks = main_conf()?.hooks.borrow();
-    let at = hooks.binary_search_by_key(&upstream.addr(), |hook| hook.upstream.addr()).ok()?;
-    let reference = hooks.get(at)?.reference();
+    let reference = match unsafe { own_conf(upstream) } {
+        Some(own) => own.upstream.get(),
+        None => main_conf().and_then(|main| main.blockless(upstream.addr())),
+    };
     // SAFETY: as above.
-    Some(unsafe { reference.get() })
+    reference.map(|hook| unsafe { hook.get() })
 }
 
 /// What this module keeps in the worker's cycle.
+#[inline]
 fn main_conf<'c>() -> Option<&'c MainConf> {
     // SAFETY: ngx_cycle is set before any module code runs (main) and never NULL afterwards; http's
     // context is NULL without an http block (ngx_http_cycle_get_module_main_conf).
@@ -310,5 +376,6 @@ pub(crate) fn remap(name: NameId, addresses: &[std::net::IpAddr]) {
             // event of ours.
             unsafe { peers::forget_failures(hook.upstream, slot.peer) };
         }
+        hook.note_moves();
     }
 }

@@ -54,7 +54,7 @@ impl UpstreamId {
     fn pick<'r>(self) -> Option<&'r Pick> {
         // SAFETY: new's contract: u is in that pool, and its block is configuration.
         unsafe {
-            let hook = setup::find((*self.0).upstream)?;
+            let hook = setup::find((*self.0).upstream.as_mut()?)?;
             Pick::existing(hook, self.0)
         }
     }
@@ -70,7 +70,7 @@ impl UpstreamId {
     pub(in crate::ffi) fn server<'r>(self) -> Option<&'r Slot> {
         // SAFETY: as in `pick`.
         unsafe {
-            let hook = setup::find((*self.0).upstream)?;
+            let hook = setup::find((*self.0).upstream.as_mut()?)?;
             let last = self.pick().and_then(|pick| pick.last.get());
             let slot = slot_by_name(hook, &raw mut (*self.0).peer).or(last)?;
             hook.slots()?.slot(slot)
