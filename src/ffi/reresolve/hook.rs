@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use std::cell::{Cell, OnceCell};
 
 use nginx_sys::{
-    NGX_ERROR, NGX_OK, NGX_PEER_FAILED, ngx_event_free_peer_pt, ngx_event_get_peer_pt,
+    NGX_BUSY, NGX_ERROR, NGX_OK, NGX_PEER_FAILED, ngx_event_free_peer_pt, ngx_event_get_peer_pt,
     ngx_http_request_t, ngx_http_upstream_init_peer_pt, ngx_http_upstream_init_pt,
     ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t,
     ngx_uint_t,
@@ -22,6 +22,7 @@ use super::setup;
 use crate::reresolve::{Settings, Slots};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
+const BUSY: ngx_int_t = NGX_BUSY as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 
 /// One upstream block, or one that a `proxy_pass` made, whose balancer is watched.
@@ -247,7 +248,11 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
     let Some(hook) = (unsafe { hook_of(pc) }) else { return ERROR };
     if hook.is_calm() {
         // SAFETY: the arguments of this very call.
-        return unsafe { hook.ask_balancer(pc, data) };
+        return match unsafe { hook.ask_balancer(pc, data) } {
+            // SAFETY: as above.
+            BUSY => unsafe { Pick::none_left(hook, pc) },
+            rc => rc,
+        };
     }
     // SAFETY: as above.
     unsafe { Pick::get(hook, pc, data) }

@@ -11,8 +11,8 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_PEER_FAILED, ngx_event_t, ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t,
-    ngx_uint_t,
+    NGX_BUSY, NGX_ERROR, NGX_PEER_FAILED, ngx_event_t, ngx_http_upstream_t, ngx_int_t,
+    ngx_peer_connection_t, ngx_uint_t,
 };
 
 use super::hook::{Hook, upstream_of};
@@ -23,6 +23,7 @@ use crate::reresolve::{NameId, Slots};
 
 pub(crate) use refs::{PickRef, UpstreamId};
 
+const BUSY: ngx_int_t = NGX_BUSY as ngx_int_t;
 const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 
 /// What nginx was given for the attempt that is under way.
@@ -115,6 +116,18 @@ impl Pick {
                 Next::Wait => guard::run(ERROR, || pick.wait(pc)),
             }
         }
+    }
+
+    /// `peer.get` when the balancer, asked already, has nothing to choose from.
+    ///
+    /// # Safety
+    /// As [`Pick::get`].
+    #[cold]
+    pub(super) unsafe fn none_left(hook: &Hook, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
+        // SAFETY: the caller's contract.
+        let pick = guard::run(None, || unsafe { Self::of(hook, upstream_of(pc)) });
+        // SAFETY: as above.
+        guard::run(BUSY, || pick.map_or(BUSY, |pick| unsafe { pick.chosen(pc, BUSY) }))
     }
 
     /// `peer.free`, likewise.
