@@ -40,13 +40,16 @@ impl Pick {
             return BUSY;
         }
         // SAFETY: as above.
-        match unsafe { self.wait(pc) } {
-            AGAIN => AGAIN,
-            _ => {
-                self.given.set(Given::Nothing);
-                BUSY
+        unsafe {
+            if self.wait(pc) == AGAIN {
+                return AGAIN;
             }
+            // nginx frees a peer if there is an address, and the balancer has chosen none.
+            (*pc).sockaddr = core::ptr::null_mut();
         }
+        self.given.set(Given::Nothing);
+        self.busy.set(false);
+        BUSY
     }
 
     /// Puts a connection that goes nowhere in the place of one, until DNS has answered.
@@ -66,8 +69,7 @@ impl Pick {
                 self.translate(pc, nowhere);
                 (*pc).name = name;
             }
-            let limit = tries::longest_wait(self.u, self.settings_wait());
-            let Some(limit) = limit else { return DECLINED };
+            let Some(limit) = self.longest_wait() else { return DECLINED };
             if !placeholder::open(pc, &self.event, core::ptr::from_ref(self), limit) {
                 return DECLINED;
             }
@@ -77,6 +79,12 @@ impl Pick {
             reresolve.add_waiting(self.into());
         }
         AGAIN
+    }
+
+    /// In milliseconds; `None` when it is no time at all.
+    fn longest_wait(&self) -> Option<u64> {
+        // SAFETY: the pick's own upstream, in a callback of its peer.
+        unsafe { tries::longest_wait(self.u, self.settings_wait()) }
     }
 
     fn settings_wait(&self) -> u64 {
@@ -144,7 +152,7 @@ impl Pick {
             if let Some((slot, address)) = self.untried() {
                 self.next.set(Next::Fresh(slot, address));
                 (*pc).tries = 1;
-            } else if self.may_wait(reresolve) {
+            } else if self.may_wait(reresolve) && self.longest_wait().is_some() {
                 self.timed_out.set(timed_out);
                 self.next.set(Next::Wait);
                 (*pc).tries = 1;
