@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
-use crate::{Nginx, Running};
+use crate::Nginx;
 
 /// Requests of the two runs: their difference leaves out start and end.
 const FEW: u64 = 100;
@@ -21,12 +21,14 @@ pub struct Cost {
 }
 
 /// What one request costs an nginx that serves them all on one connection and answers each with
-/// `status`. `nginx` makes it, `ready` waits for it to have nothing else to do.
-pub fn per_request(nginx: impl Fn() -> Nginx, ready: impl Fn(&Running), status: u16) -> Cost {
-    let run = |requests| count(nginx(), &ready, status, requests);
+/// `status`.
+pub fn per_request(nginx: impl Fn() -> Nginx, status: u16) -> Cost {
+    let run = |requests| count(nginx(), status, requests);
     let (few, many) = (run(FEW), run(MANY));
     let each = |count: fn(&Counts) -> u64| {
-        let each = (count(&many) - count(&few)) / (MANY - FEW);
+        // To the nearest: single ones are nginx's own, once in a while.
+        let requests = MANY - FEW;
+        let each = (count(&many) - count(&few) + requests / 2) / requests;
         i64::try_from(each).expect("fewer than 2^63")
     };
     Cost {
@@ -35,11 +37,10 @@ pub fn per_request(nginx: impl Fn() -> Nginx, ready: impl Fn(&Running), status: 
     }
 }
 
-fn count(nginx: Nginx, ready: &impl Fn(&Running), status: u16, requests: u64) -> Counts {
+fn count(nginx: Nginx, status: u16, requests: u64) -> Counts {
     let file = Output::new();
     let out = format!("--callgrind-out-file={}", file.0.display());
     let nginx = nginx.prefix(&["valgrind", "--tool=callgrind", "--quiet", &out]).start();
-    ready(&nginx);
     let mut client = nginx.connect();
     for _ in 0..requests {
         assert_eq!(client.get("/").status, status);
@@ -91,7 +92,7 @@ fn known<'t>(names: &mut HashMap<&'t str, &'t str>, name: &'t str) -> &'t str {
     if name.is_empty() {
         names.get(id).copied().unwrap_or("")
     } else {
-        *names.entry(id).or_insert(name)
+        names.entry(id).or_insert(name)
     }
 }
 

@@ -83,11 +83,11 @@ impl Functions {
         }
     }
 
-    /// Whether these are the same, as far as they matter on each request.
+    /// Whether these are one balancer's. One function is as good as all: it looks at them on each
+    /// request.
     #[inline]
     fn is(&self, other: &Self) -> bool {
         self.get.map(|get| get as usize) == other.get.map(|get| get as usize)
-            && self.free.map(|free| free as usize) == other.free.map(|free| free as usize)
     }
 }
 
@@ -261,13 +261,28 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
 /// `peer.free`.
 unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, state: ngx_uint_t) {
     // SAFETY: nginx, or keepalive, passes &u->peer.
-    let Some(hook) = (unsafe { hook_of(pc) }) else { return };
-    if state & NGX_PEER_FAILED as ngx_uint_t == 0 && hook.is_calm() {
+    let hook = unsafe { setup::find_quickly((*upstream_of(pc)).upstream) };
+    let went_well = state & NGX_PEER_FAILED as ngx_uint_t == 0;
+    match hook.filter(|hook| went_well && hook.is_calm()) {
         // SAFETY: the arguments of this very call.
-        return unsafe { hook.tell_balancer(pc, data, state) };
+        Some(hook) => unsafe { hook.tell_balancer(pc, data, state) },
+        // SAFETY: as above.
+        None => unsafe { free_slowly(pc, data, state) },
     }
-    // SAFETY: as above.
-    unsafe { Pick::free(hook, pc, data, state) }
+}
+
+/// Apart, so that the way of nearly all requests has no registers to save.
+#[inline(never)]
+unsafe extern "C" fn free_slowly(
+    pc: *mut ngx_peer_connection_t,
+    data: *mut c_void,
+    state: ngx_uint_t,
+) {
+    // SAFETY: the arguments of `free`.
+    if let Some(hook) = unsafe { hook_of(pc) } {
+        // SAFETY: as above.
+        unsafe { Pick::free(hook, pc, data, state) };
+    }
 }
 
 /// `peer.set_session`: nginx is about to begin a TLS handshake.

@@ -285,6 +285,30 @@ pub(super) unsafe fn find<'c>(upstream: *mut ngx_http_upstream_srv_conf_t) -> Op
     reference.map(|hook| unsafe { hook.get() })
 }
 
+/// As [`find`], without a search.
+///
+/// # Safety
+/// As [`own_conf`], for an upstream that has a hook.
+#[inline(always)]
+pub(super) unsafe fn find_quickly<'c>(
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+) -> Option<&'c Hook> {
+    // SAFETY: the caller's contract; so there is an http block with our configuration.
+    let reference = unsafe {
+        match own_conf(upstream) {
+            Some(own) => own.upstream.get(),
+            None => {
+                let ctx = *(*ngx_cycle).conf_ctx.add(ngx_http_module.index);
+                let main = (*ctx.cast::<ngx_http_conf_ctx_t>()).main_conf;
+                let main = &*(*main.add(tables::resolve_ctx_index())).cast::<MainConf>();
+                main.last.get().filter(|_| main.last_address.get() == upstream.addr())
+            }
+        }
+    };
+    // SAFETY: as above.
+    reference.map(|hook| unsafe { hook.get() })
+}
+
 /// What this module keeps in the worker's cycle.
 #[inline]
 fn main_conf<'c>() -> Option<&'c MainConf> {
