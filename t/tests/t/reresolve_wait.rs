@@ -1,0 +1,203 @@
+//! How long a request waits for DNS, and what it gets when that has nothing to offer.
+
+use std::time::{Duration, Instant};
+
+use nginx_test::dns::Zone;
+use nginx_test::{Gate, Host, Seen};
+
+use crate::moved::{Moved, answered, resolution, until_answered};
+
+/// The one failure there was, as the client sees it without us.
+fn original(seen: &Seen, moved: &Moved, status: u16, cause: &str) {
+    assert_eq!(seen.reply.status, status, "{}", seen.reply);
+    assert_eq!(seen.reply.member().name, cause);
+    assert_eq!(seen.line.field("upstream_addr"), moved.then().to_string());
+    assert_eq!(seen.line.field("upstream_status"), status.to_string());
+    let diagnosis = seen.diagnosis();
+    assert_eq!((diagnosis.outcome.as_str(), diagnosis.causes()), ("failed", vec![cause]));
+    assert!(!diagnosis.attempt().flag("retried"));
+}
+
+/// As far as a machine that does other things too can tell.
+fn took(since: Instant, least: u64, most: u64) {
+    let took = since.elapsed();
+    let slack = nginx_test::wait::patience() / 10;
+    assert!(took >= Duration::from_millis(least), "{took:?}");
+    assert!(took <= Duration::from_millis(most) + slack, "{took:?}");
+}
+
+#[test]
+fn an_answer_in_time() {
+    let (moved, gate) = (Moved::start(), Gate::new());
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.3"]).held(&gate));
+    let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s").start();
+    let mut client = nginx.connect();
+    client.start("/");
+    moved.wait_until_asked(1);
+    gate.open();
+    let seen = Seen { reply: client.read("GET"), line: nginx.logged() };
+    assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "new"));
+    assert_eq!(seen.line.field("upstream_addr"), moved.both());
+    assert!(resolution(&seen, "waited_ms").is_u64());
+    assert_eq!(*resolution(&seen, "sent_to"), moved.now().to_string());
+}
+
+#[test]
+fn no_answer_in_time() {
+    let (moved, gate) = (Moved::start(), Gate::new());
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.3"]).held(&gate));
+    let nginx = moved.nginx().set("resolve", "failure wait=300ms timeout=20s").start();
+    let since = Instant::now();
+    let seen = nginx.fetch("/");
+    took(since, 300, 300);
+    original(&seen, &moved, 502, "connection_refused");
+    assert_eq!(seen.reply.member().token("dns"), Some("unknown"));
+    let waited = resolution(&seen, "waited_ms").as_u64();
+    assert!(waited.is_some_and(|waited| waited >= 299), "{waited:?}");
+    // Another one waits for the same answer.
+    original(&nginx.fetch("/"), &moved, 502, "connection_refused");
+    gate.open();
+    until_answered(&nginx, "new");
+}
+
+#[test]
+fn nobody_waits_for_nothing() {
+    let (moved, gate) = (Moved::start(), Gate::new());
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.3"]).held(&gate));
+    let nginx = moved.nginx().set("resolve", "failure wait=0 timeout=20s").start();
+    for _ in 0..3 {
+        let seen = nginx.fetch("/");
+        original(&seen, &moved, 502, "connection_refused");
+        assert!(resolution(&seen, "waited_ms").is_null());
+    }
+    moved.wait_until_asked(1);
+    gate.open();
+    until_answered(&nginx, "new");
+}
+
+/// nginx's own limits of time end the wait too.
+#[test]
+fn no_longer_than_nginx_allows() {
+    let moved = Moved::start();
+    moved.dns.set("app.test", Zone::silent());
+    for limit in ["proxy_connect_timeout 300ms;", "proxy_next_upstream_timeout 300ms;"] {
+        let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s");
+        let nginx = nginx.set("location", limit).start();
+        let since = Instant::now();
+        original(&nginx.fetch("/"), &moved, 502, "connection_refused");
+        took(since, 290, 300);
+    }
+}
+
+/// The wait ends as the failure did: a time-out stays one.
+#[test]
+fn a_time_out_stays_one() {
+    let moved = Moved::start();
+    let old = Host::start(moved.then(), "old");
+    old.vanish();
+    moved.dns.set("app.test", Zone::silent());
+    for (limit, least) in [
+        ("proxy_connect_timeout 200ms;", 398),
+        ("proxy_connect_timeout 200ms; proxy_next_upstream timeout;", 398),
+        ("proxy_connect_timeout 200ms; proxy_next_upstream_timeout 300ms;", 298),
+        ("proxy_connect_timeout 200ms; proxy_next_upstream_timeout 201ms;", 200),
+        ("proxy_connect_timeout 200ms; proxy_next_upstream_timeout 100ms;", 200),
+        ("proxy_connect_timeout 1ms;", 1),
+    ] {
+        let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s");
+        let nginx = nginx.set("location", limit).start();
+        let since = Instant::now();
+        let seen = nginx.fetch("/");
+        took(since, least, 400);
+        original(&seen, &moved, 504, "connection_timeout");
+        // Nothing but the one failure is in nginx's own log.
+        let said = nginx.error_log().matches("upstream timed out").count();
+        assert!(said <= 2, "{}", nginx.error_log());
+    }
+}
+
+/// What DNS says is what nginx knows already: at once, and as it was.
+#[test]
+fn nothing_new() {
+    let moved = Moved::start();
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.2"]));
+    let nginx = moved.nginx().set("resolve", "failure wait=20s").start();
+    let since = Instant::now();
+    let seen = nginx.fetch("/");
+    took(since, 0, 0);
+    original(&seen, &moved, 502, "connection_refused");
+    assert_eq!(seen.reply.member().token("dns"), Some("fresh"));
+    assert_eq!(*resolution(&seen, "used"), "nothing");
+    // Known by now: nobody asks again so soon, and nobody waits.
+    let seen = nginx.fetch("/");
+    original(&seen, &moved, 502, "connection_refused");
+    assert!(resolution(&seen, "waited_ms").is_null());
+    moved.asked(1);
+}
+
+#[test]
+fn nothing_new_after_a_time_out() {
+    let moved = Moved::start();
+    let old = Host::start(moved.then(), "old");
+    old.vanish();
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.2"]));
+    let nginx = moved.nginx().set("location", "proxy_connect_timeout 300ms;").start();
+    let since = Instant::now();
+    let seen = nginx.fetch("/");
+    took(since, 300, 300);
+    original(&seen, &moved, 504, "connection_timeout");
+    assert_eq!(seen.reply.member().token("dns"), Some("fresh"));
+}
+
+/// Each way of knowing nothing is told as soon as it is known, and the old address stays.
+#[test]
+fn nothing_at_all() {
+    for (zone, error) in [
+        (Zone::nxdomain(), "nxdomain"),
+        (Zone::no_data(), "no_data"),
+        (Zone::servfail(), "servfail"),
+        (Zone::refused(), "refused"),
+        (Zone::code(1), "formerr"),
+        (Zone::code(4), "notimp"),
+    ] {
+        let moved = Moved::start();
+        moved.dns.set("app.test", zone);
+        let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s").start();
+        let since = Instant::now();
+        let seen = nginx.fetch("/");
+        took(since, 0, 0);
+        original(&seen, &moved, 502, "connection_refused");
+        assert_eq!(seen.reply.member().token("dns"), Some("unresolved"), "{error}");
+        assert_eq!(*resolution(&seen, "error"), error);
+        let back = Host::start(moved.then(), "back");
+        answered(&nginx, "back");
+        drop(back);
+    }
+}
+
+/// The first family's answer is enough to go on.
+#[test]
+fn one_family_is_enough() {
+    let (moved, gate) = (Moved::start(), Gate::new());
+    let zone = Zone::addresses(["127.0.0.3"]);
+    moved.dns.set("app.test", zone.v6(Zone::no_data().held(&gate)));
+    let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s").start();
+    answered(&nginx, "new");
+    gate.open();
+}
+
+/// An address of the name that is known already is tried without a wait.
+#[test]
+fn a_known_address_is_tried_at_once() {
+    let moved = Moved::start();
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.3", "127.0.0.4"]));
+    let nginx = moved.nginx().set("resolve", "failure min=60s").start();
+    answered(&nginx, "new");
+    moved.new.kill();
+    let other = Host::start(moved.port.at([127, 0, 0, 4]), "other");
+    for _ in 0..3 {
+        answered(&nginx, "other");
+    }
+    moved.asked(1);
+    drop(other);
+}
