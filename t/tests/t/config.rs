@@ -17,18 +17,18 @@ const CONTEXTS: [&str; 3] = [
 ];
 
 /// `nginx -t` with these lines somewhere inside `http {}`, and nothing else of the module.
-fn check(context: &str, here: &str) -> Checked {
+pub(crate) fn check(context: &str, here: &str) -> Checked {
     Nginx::http(context).off().set("here", here).check()
 }
 
 /// nginx refuses the line with these words, and says where it is.
-fn refused(checked: &Checked, line: &str, words: &str) {
+pub(crate) fn refused(checked: &Checked, line: &str, words: &str) {
     assert_eq!(checked.code, Some(1), "{line}: {}", checked.stderr);
     let expected = format!("[emerg] {words} in {}\n", checked.place_of(line));
     assert!(checked.stderr.contains(&expected), "no {expected:?} in {}", checked.stderr);
 }
 
-fn accepted(checked: &Checked, what: &str) {
+pub(crate) fn accepted(checked: &Checked, what: &str) {
     assert_eq!(checked.code, Some(0), "{what}: {}", checked.stderr);
     assert!(checked.stderr.contains("test is successful"), "{what}: {}", checked.stderr);
     let complained = checked.stderr.contains("[emerg]") || checked.stderr.contains("[alert]");

@@ -56,6 +56,7 @@ mod protocols;
 mod reresolve;
 mod reresolve_bodies;
 mod reresolve_busy;
+mod reresolve_conf;
 mod reresolve_failures;
 mod reresolve_flip;
 mod reresolve_leave;
