@@ -59,6 +59,7 @@ mod reresolve_busy;
 mod reresolve_conf;
 mod reresolve_failures;
 mod reresolve_flip;
+mod reresolve_hostile;
 mod reresolve_leave;
 mod reresolve_ttl;
 mod reresolve_wait;
