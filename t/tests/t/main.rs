@@ -63,6 +63,7 @@ mod reresolve_hostile;
 mod reresolve_leave;
 mod reresolve_system;
 mod reresolve_ttl;
+mod reresolve_verdict;
 mod reresolve_wait;
 mod resolve;
 mod retry;
