@@ -148,7 +148,11 @@ impl Reresolve {
     }
 
     fn answered(&self, id: NameId, family: Family, result: Result<Answer, Failure>) {
-        let result = result.and_then(|answer| self.routable(id, answer));
+        let result = match result {
+            Ok(answer) => self.routable(id, answer),
+            Err(Failure::Unreachable) if ffi::none_was_left() => Err(Failure::Unavailable),
+            failed => failed,
+        };
         let progress = self
             .names
             .borrow_mut()

@@ -34,7 +34,7 @@ pub(crate) use nginx_sys::{NGX_LOG_NOTICE as LOG_NOTICE, NGX_LOG_WARN as LOG_WAR
 pub(crate) use peers::PeerId;
 pub(crate) use request::{Finalizer, LogHandler, Request, RequestId};
 pub(crate) use reresolve::{
-    Nginx, PickRef, UpstreamId, UpstreamRef, remap, running, set_alarm, spawn,
+    Nginx, PickRef, UpstreamId, UpstreamRef, none_was_left, remap, running, set_alarm, spawn,
 };
 pub(crate) use state::State;
 pub(crate) use upstream::Upstream;

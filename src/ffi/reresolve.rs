@@ -14,4 +14,5 @@ pub(crate) use hook::UpstreamRef;
 pub(crate) use pick::{PickRef, UpstreamId};
 pub(crate) use runtime::{Nginx, spawn};
 pub(crate) use setup::{remap, running};
+pub(crate) use socket::none_was_left;
 pub(crate) use timer::set_alarm;

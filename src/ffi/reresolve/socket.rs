@@ -1,7 +1,7 @@
 //! Sockets to name servers, polled by nginx.
 
 use core::mem::ManuallyDrop;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -148,6 +148,26 @@ unsafe fn wake(event: *mut ngx_event_t, take: impl Fn(&Wakers) -> Option<Waker>)
     });
 }
 
+thread_local! {
+    /// The last socket could not be had.
+    static NONE_LEFT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether there was no descriptor, or no connection, for the last question. hickory says the same
+/// then as when nobody listens.
+pub(crate) fn none_was_left() -> bool {
+    NONE_LEFT.get()
+}
+
+fn noted<T>(opened: io::Result<T>) -> io::Result<T> {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    NONE_LEFT.set(opened.as_ref().is_err_and(|error| {
+        // Of this file, or of the system.
+        error.raw_os_error().is_none_or(|errno| lacks.contains(&errno))
+    }));
+    opened
+}
+
 /// A UDP socket, connected to one server.
 pub(crate) struct UdpSocket {
     polled: Polled,
@@ -158,6 +178,10 @@ pub(crate) struct UdpSocket {
 
 impl UdpSocket {
     pub(super) fn open(local: SocketAddr, server: SocketAddr) -> io::Result<Self> {
+        noted(Self::try_open(local, server))
+    }
+
+    fn try_open(local: SocketAddr, server: SocketAddr) -> io::Result<Self> {
         let socket = std::net::UdpSocket::bind(local)?;
         socket.set_nonblocking(true)?;
         socket.connect(server)?;
@@ -199,7 +223,7 @@ pub(crate) struct TcpStream {
 
 impl TcpStream {
     pub(super) async fn connect(server: SocketAddr) -> io::Result<Self> {
-        let polled = Polled::new(connecting(server)?)?;
+        let polled = noted(connecting(server).and_then(Polled::new))?;
         // SAFETY: as in `UdpSocket::open`.
         let inner = unsafe { std::net::TcpStream::from_raw_fd(polled.descriptor()) };
         let stream = Self { polled, inner: ManuallyDrop::new(inner) };
