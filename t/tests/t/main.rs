@@ -57,6 +57,7 @@ mod reresolve;
 mod reresolve_bodies;
 mod reresolve_busy;
 mod reresolve_conf;
+mod reresolve_exhaustion;
 mod reresolve_failures;
 mod reresolve_flip;
 mod reresolve_hostile;
