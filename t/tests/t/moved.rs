@@ -47,6 +47,14 @@ impl Moved {
         assert_eq!(asked, [rounds; 2]);
     }
 
+    /// Waits until so many requests have failed at the old address, and wait for DNS since.
+    pub(crate) fn wait_until_failed(&self, nginx: &Running, count: usize) {
+        let at = format!("upstream: \"http://{}/", self.then());
+        wait::until(&format!("{count} requests to fail"), || {
+            (nginx.error_log().matches(&at).count() >= count).then_some(())
+        });
+    }
+
     /// Waits until a question of each family was asked, that many times.
     pub(crate) fn wait_until_asked(&self, rounds: usize) {
         for kind in [Kind::A, Kind::Aaaa] {

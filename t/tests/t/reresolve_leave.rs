@@ -68,7 +68,7 @@ fn clients_leave() {
             for client in &mut clients {
                 client.start("/");
             }
-            held.moved.wait_until_asked(1);
+            held.moved.wait_until_failed(&nginx, 40);
             for client in clients {
                 if how == "reset" {
                     client.reset();
@@ -91,7 +91,7 @@ fn some_clients_leave() {
         for client in &mut clients {
             client.start("/");
         }
-        held.moved.wait_until_asked(1);
+        held.moved.wait_until_failed(&nginx, 20);
         let mut stay = clients.split_off(10);
         drop(clients);
         for _ in 0..10 {
@@ -148,7 +148,7 @@ fn clients_of_subrequests_leave() {
             for client in &mut clients {
                 client.start(path);
             }
-            held.moved.wait_until_asked(1);
+            held.moved.wait_until_failed(&nginx, 5);
             drop(clients);
             // nginx looks for the client of the main request only, so the end of the others may
             // be that of their wait.

@@ -27,6 +27,7 @@ impl Waiting {
         for client in &mut clients {
             client.start("/");
         }
+        self.moved.wait_until_failed(nginx, 5);
         self.moved.wait_until_asked(1);
         clients
     }
@@ -58,6 +59,7 @@ fn reload() {
     // The new worker asks on its own account.
     let mut more = nginx.connect();
     more.start("/");
+    waiting.moved.wait_until_failed(&nginx, 6);
     waiting.moved.wait_until_asked(2);
     waiting.all_are_answered(&mut clients);
     assert_eq!(more.read("GET").text(), "new");
