@@ -9,7 +9,7 @@ use nginx_sys::{
 
 use super::{Given, Next, Pick};
 use crate::ffi::reresolve::{placeholder, setup, tries};
-use crate::ffi::{address, cycle};
+use crate::ffi::{address, cycle, peers};
 use crate::reresolve::Reresolve;
 
 const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
@@ -24,7 +24,10 @@ impl Pick {
     pub(super) unsafe fn none_chosen(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
         self.given.set(Given::Nothing);
         let Some(reresolve) = setup::running() else { return BUSY };
-        if self.waited_ms.get().is_some() {
+        // SAFETY: a configured upstream of the worker's cycle; the balancer has let go of its locks.
+        let counts = unsafe { peers::count(self.hook().upstream) };
+        // At their limits of connections, servers are where they are.
+        if self.waited_ms.get().is_some() || counts.is_some_and(|counts| counts.failed == 0) {
             return BUSY;
         }
         self.busy.set(true);
