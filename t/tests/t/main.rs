@@ -63,6 +63,7 @@ mod reresolve_flip;
 mod reresolve_hostile;
 mod reresolve_leave;
 mod reresolve_lifecycle;
+mod reresolve_protocols;
 mod reresolve_storm;
 mod reresolve_system;
 mod reresolve_ttl;

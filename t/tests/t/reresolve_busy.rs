@@ -89,3 +89,23 @@ fn nobody_knows() {
     assert_eq!(seen.diagnosis().causes(), ["no_live_peers"]);
     assert_eq!(seen.line.field("upstream_addr"), "backend");
 }
+
+/// Servers that have all the connections they may have are where they are: nobody asks, nobody
+/// waits.
+#[test]
+fn at_the_limit_nobody_asks() {
+    let (dns, port) = (Dns::start().saying(Zone::silent()), Port::reserve());
+    let host = Host::start(port.at([127, 0, 0, 2]), "host");
+    let nginx = behind(&dns, &port).set("resolve", "failure wait=20s timeout=20s");
+    let server = "upstream full { server app.test:%port% max_conns=1; }";
+    let location = "location /held { proxy_pass http://full; }";
+    let nginx = nginx.set("beside", server).set("server", location).start();
+    let mut client = nginx.connect();
+    client.start("/held");
+    nginx_test::wait::until("a request to be held", || (host.requests() == 1).then_some(()));
+    let seen = nginx.fetch("/held");
+    assert_eq!(seen.diagnosis().causes(), ["peers_at_limit"]);
+    assert!(dns.questions().is_empty());
+    host.gate().open();
+    assert_eq!(client.read("GET").text(), "host");
+}

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use nginx_test::dns::{Dns, Kind, Zone};
+use nginx_test::sandbox::netns::isolated;
 use nginx_test::{Host, Nginx, Port, Running};
 
 use crate::moved::{Moved, answered, behind, resolution, until_answered};
@@ -104,6 +105,39 @@ fn addresses_that_cannot_be_meant() {
     for (what, zone, error) in impossible() {
         answered.is_told(what, zone, error);
     }
+}
+
+/// Nobody's name moves to this machine, or to this wire, from elsewhere: that is an attack on what
+/// listens there. Where it has been there already, it may.
+#[test]
+fn loopback_where_none_was() {
+    isolated(|network| {
+        for address in ["203.0.113.2", "203.0.113.3"] {
+            network.address(address);
+        }
+        let (dns, port) = (Dns::start(), Port::reserve());
+        let inside = Host::start(port.at([127, 0, 0, 3]), "inside");
+        let outside = Host::start(port.at([203, 0, 113, 3]), "outside");
+        let nginx = || behind(&dns, &port).hosts(&[("203.0.113.2", "app.test")]).start();
+        for wrong in ["127.0.0.3", "::1", "169.254.169.254", "fe80::1", "::ffff:127.0.0.3"] {
+            dns.set("app.test", Zone::addresses([wrong]));
+            let nginx = nginx();
+            let seen = nginx.fetch("/");
+            assert_eq!(seen.reply.status, 502, "{wrong}");
+            let then = port.at([203, 0, 113, 2]).to_string();
+            assert_eq!(seen.line.field("upstream_addr"), then, "{wrong}");
+            // Some have no route here.
+            let error = resolution(&seen, "error").as_str();
+            assert!(matches!(error, Some("invalid" | "no_data")), "{wrong}: {error:?}");
+        }
+        // The right ones among them are used.
+        dns.set("app.test", Zone::addresses(["127.0.0.3", "203.0.113.3", "0.0.0.0"]));
+        let nginx = nginx();
+        let seen = answered(&nginx, "outside");
+        assert_eq!(*resolution(&seen, "current"), serde_json::json!(["203.0.113.3"]));
+        assert_eq!(inside.connections(), 0);
+        drop(outside);
+    });
 }
 
 /// Bytes that are no message, or that break off.
