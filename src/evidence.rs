@@ -59,7 +59,7 @@ pub(crate) fn look(scene: &Scene<'_>) -> Option<(Rc<Evidence>, u64)> {
 fn own(scene: &Scene<'_>) -> Option<Evidence> {
     let (attempt, observation) = (scene.attempt, scene.observation);
     sizes::find(attempt, observation).or_else(|| {
-        connection::find(attempt, observation.bytes_sent, scene.upstream.connection_use())
+        connection::find(attempt, observation.bytes_sent, || scene.upstream.connection_use())
     })
 }
 

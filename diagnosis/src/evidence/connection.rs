@@ -25,15 +25,18 @@ pub struct Tcp {
     pub unacknowledged: u64,
 }
 
-/// What went over a connection that was ended instead of used.
+/// What went over a connection that was ended instead of used. Whoever asks for `connection` asks the
+/// kernel, so it is done for these causes only.
+#[inline]
 pub fn find(
     attempt: &Attempt,
     bytes_sent: u64,
-    connection: Option<Connection>,
+    connection: impl FnOnce() -> Option<Connection>,
 ) -> Option<Evidence> {
-    if !is_ended(attempt.verdict.cause) {
-        return None;
-    }
+    is_ended(attempt.verdict.cause).then(|| ended(attempt, bytes_sent, connection()))
+}
+
+fn ended(attempt: &Attempt, bytes_sent: u64, connection: Option<Connection>) -> Evidence {
     let mut facts =
         vec![("bytes_sent", bytes_sent.into()), ("bytes_received", attempt.bytes_received.into())];
     if let Some(Connection { age_ms, requests, .. }) = connection.filter(|_| attempt.reused) {
@@ -49,7 +52,7 @@ pub fn find(
             ("tcp_unacknowledged", tcp.unacknowledged.into()),
         ]);
     }
-    Some(Evidence::new(None, facts))
+    Evidence::new(None, facts)
 }
 
 /// The other side ended the connection before its answer was whole.
@@ -84,19 +87,19 @@ mod tests {
     fn what_went_over_it() {
         let connection = Some(Connection { age_ms: 63_000, requests: 7, tcp: None });
         let closed = sample(Cause::ClosedBeforeHeader);
-        let found = find(&closed, 120, connection).unwrap();
+        let found = find(&closed, 120, || connection).unwrap();
         assert_eq!(found.facts, [("bytes_sent", 120.into()), ("bytes_received", 0.into())]);
         let stale = Attempt { reused: true, ..sample(Cause::KeepaliveStale) };
-        let found = find(&stale, 120, connection).unwrap();
+        let found = find(&stale, 120, || connection).unwrap();
         assert_eq!(found.hint, None);
         assert_eq!(
             found.facts[2..],
             [("connection_age_ms", 63_000.into()), ("connection_requests", 7.into())]
         );
-        assert_eq!(find(&sample(Cause::ConnectionRefused), 0, None), None);
+        assert_eq!(find(&sample(Cause::ConnectionRefused), 0, || None), None);
         let tcp = Some(Tcp { rtt_us: 250, retransmits: 3, unacknowledged: 1 });
         let connection = Some(Connection { age_ms: 5, requests: 1, tcp });
-        let found = find(&closed, 120, connection).unwrap();
+        let found = find(&closed, 120, || connection).unwrap();
         assert_eq!(
             found.facts[2..],
             [

@@ -37,6 +37,7 @@ impl History {
     }
 
     /// `address` has failed with `cause` now. `reused`: on a connection that was accepted earlier.
+    #[inline]
     pub fn note(&mut self, address: &[u8], cause: Cause, reused: bool, now_ms: u64) {
         // A storm: the same again, which turns nothing.
         let same = |entry: &&mut Entry| {
@@ -51,6 +52,7 @@ impl History {
         }
     }
 
+    #[cold]
     fn note_change(&mut self, address: &[u8], cause: Cause, reused: bool, now_ms: u64) {
         let port = port(cause).filter(|_| !reused);
         let Some(at) = self.0.iter().position(|entry| *entry.address == *address) else {

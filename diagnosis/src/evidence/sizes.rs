@@ -4,6 +4,7 @@ use crate::{Attempt, Cause, Evidence, Hint, Limit, Observation};
 
 /// The figures behind a header that was too big or a time-out that was reached.
 #[allow(clippy::wildcard_enum_match_arm, reason = "no other cause is a limit of nginx's")]
+#[inline]
 pub fn find(attempt: &Attempt, o: &Observation) -> Option<Evidence> {
     let verdict = &attempt.verdict;
     match verdict.cause {
