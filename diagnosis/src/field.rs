@@ -14,9 +14,8 @@ pub const MAX_BYTES: usize = 1024;
 const TRUNCATED: &str = ";truncated";
 
 /// All that is known, for a trusted client: printable ASCII. `dropped` older attempts are only
-/// counted. `inner` are the lines of the same name
-/// that the upstream sent, hostile; one that is no List is dropped. Ours come after them: theirs
-/// are older.
+/// counted. `inner` are the lines of the same name that the upstream sent, hostile; one that is no
+/// List is dropped. Ours come after them: theirs are older.
 pub fn full(inner: &[&[u8]], attempts: &[Attempt], dropped: u32) -> Vec<u8> {
     if let ([], [attempt], 0) = (inner, attempts, dropped) {
         return longest_that_fits(attempt, 0);

@@ -271,13 +271,12 @@ fn leading_errno(rest: &[u8]) -> Option<(Errno, &[u8])> {
 
 /// A decimal number in front, and what follows it.
 fn number(text: &[u8]) -> Option<(i32, &[u8])> {
-    let digits = text.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (digits, rest) = text.split_at_checked(digits)?;
-    let add = |number: i32, digit: &u8| {
-        number.checked_mul(10)?.checked_add(i32::from(digit.wrapping_sub(b'0')))
-    };
-    let number = digits.iter().try_fold(0, add)?;
-    (!digits.is_empty()).then_some((number, rest))
+    let (mut number, mut rest) = (0_i32, text);
+    while let [digit @ b'0'..=b'9', others @ ..] = rest {
+        number = number.checked_mul(10)?.checked_add(i32::from(digit.wrapping_sub(b'0')))?;
+        rest = others;
+    }
+    (rest.len() < text.len()).then_some((number, rest))
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     }
 }
 
+#[inline]
 fn is_plain_chunk(bytes: &[u8; 16]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & is_plain_byte(*byte))
 }
