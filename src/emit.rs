@@ -16,13 +16,12 @@ const PROXY_STATUS: &str = "Proxy-Status";
 /// a main request.
 pub(crate) fn response_header(request: Request<'_>) {
     let conf = request.loc_conf();
-    if !conf.is_enabled() {
-        return;
-    }
-    observe::reconcile(request);
-    watch_upgraded(request);
-    if request.is_main() && !is_ordinary(request, conf) {
-        main_header(request, conf);
+    if conf.is_enabled() && !is_ordinary(request, conf) {
+        observe::reconcile(request);
+        watch_upgraded(request);
+        if request.is_main() {
+            main_header(request, conf);
+        }
     }
 }
 
@@ -40,38 +39,48 @@ fn watch_end<'r>(request: Request<'r>, upstream: Upstream<'r>) -> Option<&'r Ref
     Some(record)
 }
 
-/// Nearly every response: nothing failed, and the upstream has sent no field like ours. A quick look
-/// that may say no without a reason.
+/// Nearly every response: nothing failed, and the upstream has sent no field like ours. A quick
+/// look, of which a "no" means nothing yet.
 fn is_ordinary(request: Request<'_>, conf: &LocConf) -> bool {
     let lengths = hidden_names(conf).map(<[u8]>::len);
-    request.record().is_none()
+    observe::went_well(request)
+        && request.record().is_none()
         && request.upstream().is_none_or(|upstream| {
-            !upstream.passes_trailers() && !request.has_response_header_of_length(lengths)
+            !upstream.is_upgraded()
+                && !upstream.passes_trailers()
+                && !request.has_response_header_of_length(lengths)
         })
 }
 
 #[cold]
 fn main_header<'r>(request: Request<'r>, conf: &'r LocConf) {
-    let names = hidden_names(conf);
-    let upstream = request.upstream();
-    let inner = upstream.is_some() && request.has_response_header(&names);
-    let trailing = upstream.filter(|upstream| upstream.passes_trailers());
     let record = request.record().filter(|record| !record.borrow().is_empty());
-    if !inner && trailing.is_none() && record.is_none() {
+    if record.is_none() && !has_theirs(request, conf) {
         return;
     }
     // Not while the record is borrowed: a variable of ours may be among the trusted ones.
     let trusted =
         conf.trust().map_or_else(|| trust::is_local(request), |trust| trust.admits(request));
     if !trusted {
-        request.hide_response_headers(&names);
-        hide_trailers_later(request, trailing);
+        hide_theirs(request, conf);
     }
     if let Some(record) = record {
         observe::resolve(request);
         failed_header(request, conf, record, trusted);
         request.refresh_variables();
     }
+}
+
+/// Whether the upstream has sent, or may yet send, a diagnosis of its own.
+fn has_theirs(request: Request<'_>, conf: &LocConf) -> bool {
+    request.upstream().is_some_and(|upstream| {
+        upstream.passes_trailers() || request.has_response_header(&hidden_names(conf))
+    })
+}
+
+fn hide_theirs(request: Request<'_>, conf: &LocConf) {
+    request.hide_response_headers(&hidden_names(conf));
+    hide_trailers_later(request, request.upstream().filter(|upstream| upstream.passes_trailers()));
 }
 
 /// nginx knows the trailers only when the response ends.
@@ -154,6 +163,7 @@ fn full(request: Request<'_>, conf: &LocConf, record: &Record) -> Vec<u8> {
 }
 
 /// The record of the main request `main`, ready to be written; `None` when nothing failed.
+#[inline]
 pub(crate) fn diagnosis<'a>(main: Request<'_>, record: &'a Record) -> Option<Diagnosis<'a>> {
     let status = main.status();
     Some(Diagnosis {

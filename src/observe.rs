@@ -57,7 +57,9 @@ pub(crate) fn message(request: Request<'_>, words: &[u8]) {
         attempt.evidence = evidence::look(&scene);
     }
     keep(request, key, observation.header_sent, upstream.dns_lookup(), attempt);
-    if let Some(record) = request.record().filter(|_| verdict.pending) {
+    if verdict.pending
+        && let Some(record) = request.record()
+    {
         upstream.watch_end(request, record);
     }
 }
@@ -103,24 +105,29 @@ fn upgraded_timeout(request: Request<'_>) {
 
 /// Finds the failures that nginx did not log, and marks the attempts that were followed by
 /// another one.
-#[inline]
-pub(crate) fn reconcile(request: Request<'_>) {
-    match request.states() {
-        // Nearly every request: one attempt, and it went well.
-        [] => {}
-        [only] if only.status() < 500 => {}
-        states => reconcile_failed(request, states.len()),
-    }
-}
-
+///
 /// Cold, as everything that only a failure needs: so the callbacks stay small on the good path.
 #[cold]
-fn reconcile_failed(request: Request<'_>, tries: usize) {
-    if tries > 1 || !knows(request, 0) {
-        reconcile_before(request, tries);
+pub(crate) fn reconcile(request: Request<'_>) {
+    match request.states() {
+        [_] if knows(request, 0) => {}
+        _ if went_well(request) => {}
+        tries => reconcile_before(request, tries.len()),
     }
 }
 
+/// As far as nginx's states tell, one attempt was enough, as for nearly every request: nothing to
+/// [`reconcile`].
+#[inline]
+pub(crate) fn went_well(request: Request<'_>) -> bool {
+    match request.states() {
+        [] => true,
+        [only] => only.status() < 500,
+        [..] => false,
+    }
+}
+
+#[inline]
 fn knows(request: Request<'_>, index: usize) -> bool {
     let key = Key { owner: request.id(), index };
     request.record().is_some_and(|record| record.borrow().knows(key))
@@ -216,6 +223,12 @@ pub(crate) fn resolve(main: Request<'_>) {
     }
     let Some((record, reresolve)) = main.record().zip(ffi::running()) else { return };
     record.borrow_mut().resolve(|lookup| reresolve.resolution(lookup));
+}
+
+/// Whether a main request ended without anything to [`complete`] or to tell.
+#[inline]
+pub(crate) fn ended_well(main: Request<'_>) -> bool {
+    went_well(main) && main.record().is_none() && main.status() != CLIENT_CLOSED_REQUEST
 }
 
 /// Brings the record of a main request up to date before somebody reads it.

@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_http_variable_value_t, ngx_int_t, ngx_str_t, u_char,
 };
 
-use super::request::{Finalizer, Request};
+use super::request::{Finalizer, LogHandler, Request};
 use super::{guard, log, text};
 use crate::record::Record;
 use crate::variables::{self, VARIABLES, Variable};
@@ -79,8 +79,8 @@ fn install_log_handler(main: Request<'_>) {
     if original.get().is_none() {
         original.set(current);
     }
-    let same = original.get().zip(current).is_some_and(|(a, b)| core::ptr::fn_addr_eq(a, b));
-    if same {
+    let address = |handler: LogHandler| handler.map(|handler| handler as usize);
+    if address(original.get()) == address(current) {
         main.set_log_handler(Some(log_handler));
     }
 }
@@ -173,8 +173,9 @@ pub(super) unsafe extern "C" fn variable(
     guard::run((), || {
         panic_point!(request, Variable);
         // nginx may ask between the failure and our next callback: error_page with a variable.
-        if request.main().loc_conf().is_enabled() {
-            observe::reconcile(request.main());
+        let main = request.main();
+        if !observe::went_well(main) && main.loc_conf().is_enabled() {
+            observe::reconcile(main);
         }
         if let Some((record, variable)) = request.record().zip(variable) {
             set_written(value, request, record, variable);
@@ -216,8 +217,10 @@ pub(super) unsafe extern "C" fn log_phase(r: *mut ngx_http_request_t) -> ngx_int
     guard::run(OK, || {
         if request.loc_conf().is_enabled() {
             panic_point!(request, LogPhase);
-            observe::complete(request.main());
-            request.refresh_variables();
+            if !observe::ended_well(request.main()) {
+                observe::complete(request.main());
+                request.refresh_variables();
+            }
         }
         OK
     })
