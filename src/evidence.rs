@@ -14,6 +14,7 @@ mod memory;
 mod peers;
 mod proc;
 mod security;
+mod sock_diag;
 mod unix;
 mod unix_listen;
 

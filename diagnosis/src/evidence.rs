@@ -14,6 +14,7 @@ pub mod history;
 mod kernel;
 pub mod listen;
 pub mod memory;
+pub mod netlink;
 pub mod peers;
 pub mod private_tmp;
 pub mod security;

@@ -6,18 +6,13 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use diagnosis::evidence::listen::netlink::{self, Progress};
-use diagnosis::evidence::listen::procfs;
-use diagnosis::evidence::listen::{self, Listener, Overflows, Seen};
+use diagnosis::evidence::listen::{self, Listener, Overflows, Seen, netlink, procfs};
 use diagnosis::{Cause, Evidence};
 
-use super::Scene;
+use super::{Scene, sock_diag};
 use crate::ffi::cycle;
 use crate::ffi::netlink::{Netlink, Part};
 
-/// Longer than any datagram of an answer: the kernel fills as much as was last asked for, or a page
-/// or two (netlink_dump).
-const ANSWER_BYTES: usize = 16 << 10;
 /// Of /proc/net/tcp: more than a thousand listening sockets would take too long to read.
 const MAX_PAGES: usize = 40;
 /// /proc/net/netstat has some 5 kB.
@@ -71,21 +66,13 @@ fn from_netlink(port: u16) -> Option<Vec<Listener>> {
         return None;
     }
     let kernel = Netlink::open(Part::Sockets)?;
-    let mut answer = vec![0; ANSWER_BYTES];
     let mut listeners = Vec::new();
     for ipv6 in [false, true] {
-        kernel.ask(&netlink::listeners_request(ipv6, port))?;
-        loop {
-            match netlink::read_listeners(kernel.receive(&mut answer)?, &mut listeners) {
-                Progress::More => {}
-                Progress::Done => break,
-                Progress::Missing => {
-                    MISSING.set(true);
-                    return None;
-                }
-                Progress::Failed => return None,
-            }
-        }
+        MISSING.with(|missing| {
+            sock_diag::walk(&kernel, &netlink::listeners_request(ipv6, port), missing, |datagram| {
+                netlink::read_listeners(datagram, &mut listeners)
+            })
+        })?;
     }
     Some(listeners)
 }

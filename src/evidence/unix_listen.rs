@@ -4,17 +4,12 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 
-use diagnosis::evidence::listen::netlink::Progress;
 use diagnosis::evidence::socket_path::Attributes;
 use diagnosis::evidence::unix_listen::{self, Listener, Place};
 
-use super::proc;
+use super::{proc, sock_diag};
 use crate::ffi::netlink::{Netlink, Part};
 
-/// Longer than any datagram of an answer.
-const ANSWER_BYTES: usize = 16 << 10;
-/// More than a thousand listeners.
-const MAX_ANSWERS: usize = 10;
 /// The kernel takes a fifth of a microsecond for each.
 const MAX_SOCKETS: u64 = 2048;
 /// Some four hundred sockets of any kind, which the kernel takes longer to print.
@@ -44,21 +39,13 @@ fn from_netlink(place: &Place<'_>) -> Option<Listener> {
         return None;
     }
     let kernel = Netlink::open(Part::Sockets)?;
-    kernel.ask(&unix_listen::request())?;
-    let mut answer = vec![0; ANSWER_BYTES];
     let mut found = Listener::Nobody;
-    for _ in 0..MAX_ANSWERS {
-        match unix_listen::read(kernel.receive(&mut answer)?, place, &mut found) {
-            Progress::More => {}
-            Progress::Done => return Some(found),
-            Progress::Missing => {
-                MISSING.set(true);
-                return None;
-            }
-            Progress::Failed => return None,
-        }
-    }
-    None
+    MISSING.with(|missing| {
+        sock_diag::walk(&kernel, &unix_listen::request(), missing, |datagram| {
+            unix_listen::read(datagram, place, &mut found)
+        })
+    })?;
+    Some(found)
 }
 
 fn from_procfs(path: &[u8]) -> Option<Listener> {

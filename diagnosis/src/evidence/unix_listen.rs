@@ -1,15 +1,11 @@
 //! Who listens on a unix socket: sock_diag(7) with linux/unix_diag.h, or `/proc/net/unix`.
 
 use super::listen::Queue;
-use super::listen::netlink::{
-    NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Progress, SOCK_DIAG_BY_FAMILY, array,
-    attribute, is_missing, message, next_message,
-};
+use super::netlink::{LISTEN, Progress, SOCK_DIAG_BY_FAMILY, array, attribute, dump, sockets};
 use super::socket_path::Attributes;
 use super::{Fact, kernel};
 
 const AF_UNIX: u8 = 1;
-const TCP_LISTEN: u8 = 10;
 const UNIX_DIAG_NAME: u16 = 0;
 const UNIX_DIAG_VFS: u16 = 1;
 const UNIX_DIAG_RQLEN: u16 = 4;
@@ -64,11 +60,11 @@ pub fn request() -> Vec<u8> {
     // struct unix_diag_req: family, protocol, padding u16, states u32, inode u32, what to show u32,
     // cookie (none).
     let mut body = vec![AF_UNIX, 0, 0, 0];
-    body.extend((1_u32 << TCP_LISTEN).to_ne_bytes());
+    body.extend((1_u32 << LISTEN).to_ne_bytes());
     body.extend([0; 4]);
     body.extend((UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN).to_ne_bytes());
     body.extend([0xff; 8]);
-    message(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, &body)
+    dump(SOCK_DIAG_BY_FAMILY, &body)
 }
 
 /// How many unix sockets there are: their lines of `/proc/net/protocols` say name, size, number.
@@ -80,25 +76,12 @@ pub fn count(protocols: &[u8]) -> Option<u64> {
 
 /// Looks for the listener of `place` in one datagram of the answer; what is most telling is kept.
 pub fn read(datagram: &[u8], place: &Place<'_>, found: &mut Listener) -> Progress {
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let Some((kind, body, after)) = next_message(rest) else { return Progress::Failed };
-        match (kind, body.get(SOCKET..)) {
-            (NLMSG_DONE, _) => return Progress::Done,
-            (SOCK_DIAG_BY_FAMILY, Some(attributes)) => match place.matches(attributes) {
-                Some(here @ Listener::Here(_)) => {
-                    *found = here;
-                    return Progress::Done;
-                }
-                Some(other) => *found = other,
-                None => {}
-            },
-            (NLMSG_ERROR, _) if is_missing(body) => return Progress::Missing,
-            _ => return Progress::Failed,
-        }
-        rest = after;
-    }
-    Progress::More
+    sockets(datagram, |body| {
+        let Some(attributes) = body.get(SOCKET..) else { return Progress::Failed };
+        let Some(listener) = place.matches(attributes) else { return Progress::More };
+        *found = listener;
+        if matches!(listener, Listener::Here(_)) { Progress::Done } else { Progress::More }
+    })
 }
 
 impl Place<'_> {
@@ -161,6 +144,7 @@ pub(super) fn facts(queue: Queue) -> [Fact; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::netlink::{NLMSG_DONE, message};
     use super::*;
 
     const PATH: &[u8] = b"/tmp/tmp-perm-m/l500";
@@ -172,7 +156,7 @@ mod tests {
     const HERE: Listener = Listener::Here(Queue { waiting: 3, limit: 2 });
 
     fn datagram(inode: u32, device: u32) -> Vec<u8> {
-        let mut body = vec![AF_UNIX, 1, TCP_LISTEN, 0];
+        let mut body = vec![AF_UNIX, 1, LISTEN, 0];
         body.extend([0; 12]);
         let numbers = |a: u32, b: u32| [a.to_ne_bytes(), b.to_ne_bytes()].concat();
         let name = [PATH, b"\0"].concat();
