@@ -1,6 +1,7 @@
 //! The directives that the rules read, block by block, as nginx came upon them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::rc::Rc;
 
 /// Modules that pass requests on; their directives begin so.
@@ -167,6 +168,19 @@ impl Configuration {
     pub(super) fn upstream(&self, name: &[u8]) -> Option<Scope<'_>> {
         let index = *self.upstreams.get(&name.to_ascii_lowercase())?;
         Some(Scope { configuration: self, index })
+    }
+
+    /// The `server` lines and then the `*_pass` lines of which `of` makes something of their argument,
+    /// the first of each that is the same.
+    pub(super) fn targets<'c, T: Copy + Eq + Hash>(
+        &'c self,
+        of: impl Fn(&'c [u8]) -> Option<T>,
+    ) -> Vec<(&'c Directive, T)> {
+        let servers = self.upstreams().flat_map(|upstream| upstream.all(b"server"));
+        let passes = self.passes().map(|pass| pass.directive);
+        let mut seen = HashSet::new();
+        let found = servers.chain(passes).filter_map(|line| Some((line, of(line.argument())?)));
+        found.filter(|(_, target)| seen.insert(*target)).collect()
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = Pass<'_>> {

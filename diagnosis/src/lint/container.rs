@@ -1,6 +1,5 @@
 //! A back end on the loopback of the container that nginx runs in.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str;
 
@@ -11,20 +10,9 @@ use super::{Finding, Look, shown};
 /// The `server` lines and `*_pass` lines with a loopback on which nobody listens. A container may
 /// well run a back end beside nginx, or share its network with another one that does.
 pub(super) fn find(configuration: &Configuration, look: &dyn Look) -> Vec<Finding> {
-    let servers = configuration.upstreams().flat_map(|upstream| upstream.all(b"server"));
-    let passes = configuration.passes().map(|pass| pass.directive);
-    let mut seen = HashSet::new();
-    let mut findings = Vec::new();
-    for directive in servers.chain(passes) {
-        let Some(address) = loopback(directive.argument()) else { continue };
-        if !seen.insert(address) {
-            continue;
-        }
-        if !look.listens(address) {
-            findings.push(finding(directive));
-        }
-    }
-    findings
+    let loopbacks = configuration.targets(loopback).into_iter();
+    let dead = loopbacks.filter(|(_, address)| !look.listens(*address));
+    dead.map(|(directive, _)| finding(directive)).collect()
 }
 
 fn loopback(argument: &[u8]) -> Option<SocketAddr> {

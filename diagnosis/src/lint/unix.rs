@@ -1,7 +1,5 @@
 //! A unix socket that the worker's user cannot reach.
 
-use std::collections::HashSet;
-
 use super::configuration::{Configuration, Directive};
 use super::target::{self, Target};
 use super::{Finding, Look, shown};
@@ -19,19 +17,16 @@ pub struct Barrier {
 
 /// The `server` lines and `*_pass` lines with such a socket.
 pub(super) fn find(configuration: &Configuration, look: &dyn Look) -> Vec<Finding> {
-    let servers = configuration.upstreams().flat_map(|upstream| upstream.all(b"server"));
-    let passes = configuration.passes().map(|pass| pass.directive);
-    let mut seen = HashSet::new();
-    let mut findings = Vec::new();
-    for directive in servers.chain(passes) {
-        let Target::Unix(path) = target::parse(directive.argument()) else { continue };
-        // Which file that is, a request will say.
-        if path.contains(&b'$') || !seen.insert(path) {
-            continue;
-        }
-        findings.extend(look.barrier(path).map(|barrier| finding(directive, path, &barrier)));
-    }
-    findings
+    let sockets = configuration.targets(socket).into_iter();
+    sockets
+        .filter_map(|(directive, path)| Some(finding(directive, path, &look.barrier(path)?)))
+        .collect()
+}
+
+fn socket(argument: &[u8]) -> Option<&[u8]> {
+    let Target::Unix(path) = target::parse(argument) else { return None };
+    // Which file a variable stands for, a request will say.
+    (!path.contains(&b'$')).then_some(path)
 }
 
 fn finding(directive: &Directive, path: &[u8], barrier: &Barrier) -> Finding {
