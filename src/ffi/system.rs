@@ -167,5 +167,6 @@ pub(crate) fn tcp_info(socket: libc::c_int) -> Option<Tcp> {
         rtt_us: info.tcpi_rtt.into(),
         retransmits: info.tcpi_total_retrans.into(),
         unacknowledged: info.tcpi_unacked.into(),
+        silent_ms: info.tcpi_last_data_recv.into(),
     })
 }

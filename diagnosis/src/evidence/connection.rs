@@ -23,6 +23,8 @@ pub struct Tcp {
     pub retransmits: u64,
     /// Segments that the peer has not acknowledged.
     pub unacknowledged: u64,
+    /// Since the peer last sent anything but an end, milliseconds.
+    pub silent_ms: u64,
 }
 
 /// What went over a connection that was ended instead of used. Whoever asks for `connection` asks the
@@ -45,6 +47,8 @@ fn ended(attempt: &Attempt, bytes_sent: u64, connection: Option<Connection>) -> 
             ("connection_requests", requests.into()),
         ]);
     }
+    let idle = connection.and_then(|connection| idle_ms(attempt, connection));
+    facts.extend(idle.map(|ms| ("connection_idle_ms", ms.into())));
     if let Some(tcp) = connection.and_then(|connection| connection.tcp) {
         facts.extend([
             ("tcp_rtt_us", tcp.rtt_us.into()),
@@ -52,7 +56,33 @@ fn ended(attempt: &Attempt, bytes_sent: u64, connection: Option<Connection>) -> 
             ("tcp_unacknowledged", tcp.unacknowledged.into()),
         ]);
     }
-    Evidence::new(None, facts)
+    let found = Evidence::new(None, facts);
+    match idle.filter(|ms| *ms >= LONG_IDLE_MS) {
+        Some(ms) if attempt.verdict.cause == Cause::KeepaliveStale => {
+            found.advising(closed_idle(attempt.address(), ms))
+        }
+        Some(_) | None => found,
+    }
+}
+
+/// No server's time-out for idle connections is shorter.
+const LONG_IDLE_MS: u64 = 1000;
+
+/// How long a reused connection had lain idle when this attempt began: nothing has come over it
+/// since the response before.
+fn idle_ms(attempt: &Attempt, connection: Connection) -> Option<u64> {
+    let untouched = attempt.reused && attempt.bytes_received == 0;
+    connection.tcp?.silent_ms.checked_sub(attempt.ms?).filter(|_| untouched)
+}
+
+fn closed_idle(address: &[u8], ms: u64) -> String {
+    let address = printable::plain(address);
+    let (address, seconds) = (String::from_utf8_lossy(&address), ms / 1000);
+    format!(
+        "{address} closed this connection after {seconds} s of idleness; make the back end's \
+         keep-alive time-out longer than keepalive_timeout in the upstream block, or that one \
+         shorter than {seconds} s"
+    )
 }
 
 /// The other side ended the connection before its answer was whole.
@@ -97,7 +127,7 @@ mod tests {
             [("connection_age_ms", 63_000.into()), ("connection_requests", 7.into())]
         );
         assert_eq!(find(&sample(Cause::ConnectionRefused), 0, || None), None);
-        let tcp = Some(Tcp { rtt_us: 250, retransmits: 3, unacknowledged: 1 });
+        let tcp = Some(Tcp { rtt_us: 250, retransmits: 3, unacknowledged: 1, silent_ms: 1 });
         let connection = Some(Connection { age_ms: 5, requests: 1, tcp });
         let found = find(&closed, 120, || connection).unwrap();
         assert_eq!(
@@ -108,6 +138,34 @@ mod tests {
                 ("tcp_unacknowledged", 1.into())
             ]
         );
+    }
+
+    #[test]
+    fn how_long_a_kept_connection_was_idle() {
+        let found = |cause, reused, bytes_received, silent_ms| {
+            let tcp = Some(Tcp { rtt_us: 1, retransmits: 0, unacknowledged: 0, silent_ms });
+            let connection = Some(Connection { age_ms: 90_000, requests: 2, tcp });
+            let attempt = Attempt { reused, bytes_received, ms: Some(2), ..sample(cause) };
+            let found = find(&attempt, 120, || connection).unwrap();
+            let idle = found.facts.iter().find(|(key, _)| *key == "connection_idle_ms");
+            (idle.map(|(_, ms)| ms.clone()), found.advice)
+        };
+        let (idle, advice) = found(Cause::KeepaliveStale, true, 0, 65_002);
+        assert_eq!(idle, Some(65_000.into()));
+        assert_eq!(
+            advice.as_deref(),
+            Some(
+                "10.0.0.7:3000 closed this connection after 65 s of idleness; make the back end's \
+                 keep-alive time-out longer than keepalive_timeout in the upstream block, or that \
+                 one shorter than 65 s"
+            )
+        );
+        assert_eq!(found(Cause::KeepaliveStale, true, 0, 502), (Some(500.into()), None));
+        assert_eq!(found(Cause::ResetBeforeHeader, true, 0, 9002), (Some(9000.into()), None));
+        // A new connection; one over which something has come; one that was never silent so long.
+        assert_eq!(found(Cause::ClosedBeforeHeader, false, 0, 9002), (None, None));
+        assert_eq!(found(Cause::ClosedBeforeHeader, true, 7, 9002), (None, None));
+        assert_eq!(found(Cause::KeepaliveStale, true, 0, 1), (None, None));
     }
 
     #[test]

@@ -149,6 +149,8 @@ fn a_stale_connection_has_its_age_and_its_requests() {
     assert_eq!(*diagnosis.attempt().evidence("connection_requests"), 3);
     let age = diagnosis.attempt().evidence("connection_age_ms").as_u64();
     assert!(age.is_some_and(|ms| ms < 60_000), "{age:?}");
+    let idle = diagnosis.attempt().evidence("connection_idle_ms").as_u64();
+    assert!(idle.is_none_or(|ms| Some(ms) <= age), "{idle:?} of {age:?}");
     assert!(diagnosis.attempt().evidence("bytes_sent").as_u64() > Some(0));
     assert_eq!(hint(&seen), None);
 }
