@@ -4,17 +4,19 @@ use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::Duration;
 
 use diagnosis::evidence::listen::{self, Listener, Overflows, Seen, netlink, procfs};
 use diagnosis::{Cause, Evidence};
 
-use super::{Scene, sock_diag};
-use crate::ffi::cycle;
+use super::{Scene, proc, sock_diag};
 use crate::ffi::netlink::{Netlink, Part};
+use crate::ffi::{cycle, system};
 
-/// Of /proc/net/tcp: more than a thousand listening sockets would take too long to read.
-const MAX_PAGES: usize = 40;
+/// Processor time that /proc/net/tcp and tcp6 may take together, and what may have gone by before
+/// another page of listening sockets is begun.
+const MAX_PROCFS: Duration = Duration::from_micros(800);
+const MAX_READING: Duration = Duration::from_micros(500);
 /// /proc/net/netstat has some 5 kB.
 const MAX_NETSTAT_BYTES: u64 = 32 << 10;
 
@@ -36,9 +38,14 @@ pub(super) fn look(scene: &Scene<'_>) -> Option<Evidence> {
 }
 
 /// Asks once, when a worker starts: the kernel may have to load the module that answers, which takes
-/// longer than a request should wait.
+/// longer than a request should wait. Where it refuses, how long its other way takes is found out now.
 pub(super) fn prepare() {
-    let _ = from_netlink(1);
+    if from_netlink(1).is_none() {
+        // The first time of anything takes longer.
+        let _ = from_procfs(1);
+        SLOW.set(false);
+        let _ = from_procfs(1);
+    }
     let _ = overflows();
 }
 
@@ -98,47 +105,63 @@ fn has_listener(kernel: &Netlink, address: SocketAddr) -> Option<bool> {
     Some(!found.is_empty())
 }
 
-/// What the kernel prints for everybody. It walks all connections to find that there are no further
-/// listeners, which takes milliseconds where its table of them is large; so another look is taken
-/// only when a thousand times as long has passed.
+/// What the kernel prints for everybody. Before it ends its list of listeners it walks the table of
+/// all connections, however little is asked for, which may take milliseconds: where it has taken too
+/// long once, it is not asked again.
 fn from_procfs(port: u16) -> Option<Vec<Listener>> {
-    let now = Instant::now();
-    if NOT_BEFORE.get().is_some_and(|then| now < then) {
+    if SLOW.get() {
         return None;
     }
-    let listeners = read_tables(port);
-    NOT_BEFORE.set(now.checked_add(now.elapsed().saturating_mul(1000)));
+    let began = system::processor_time()?;
+    let spent = || system::processor_time().map(|now| now.saturating_sub(began));
+    let listeners = read_tables(port, &|| spent().is_some_and(|spent| spent < MAX_READING));
+    SLOW.set(SLOW.get() || spent()? > MAX_PROCFS);
     listeners
 }
 
-fn read_tables(port: u16) -> Option<Vec<Listener>> {
+fn read_tables(port: u16, has_time: &dyn Fn() -> bool) -> Option<Vec<Listener>> {
     let mut listeners = Vec::new();
-    read_table(File::open("/proc/self/net/tcp").ok()?, port, &mut listeners)?;
-    match File::open("/proc/self/net/tcp6") {
-        Ok(table) => read_table(table, port, &mut listeners)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {} // a kernel without IPv6
-        Err(_) => return None,
+    let tables = [("tcp", "sockstat", "TCP:"), ("tcp6", "sockstat6", "TCP6:")];
+    for (table, counts, row) in tables {
+        // A table without sockets is the longest walk of all.
+        let counts = proc::read(&format!("/proc/self/net/{counts}"));
+        if counts.is_some_and(|counts| procfs::has_no_sockets(&counts, row)) {
+            continue;
+        }
+        match File::open(format!("/proc/self/net/{table}")) {
+            Ok(file) => read_table(file, port, &mut listeners, has_time)?,
+            // A kernel without IPv6.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table == "tcp6" => {}
+            Err(_) => return None,
+        }
     }
     Some(listeners)
 }
 
 /// Reads the listening sockets, which come first. `None` when not all of them were seen.
-fn read_table(mut table: File, port: u16, listeners: &mut Vec<Listener>) -> Option<()> {
+fn read_table(
+    mut table: File,
+    port: u16,
+    listeners: &mut Vec<Listener>,
+    has_time: &dyn Fn() -> bool,
+) -> Option<()> {
     let mut page = [0; procfs::PAGE];
-    for _ in 0..MAX_PAGES {
+    while has_time() {
         let read = table.read(&mut page).ok()?;
         if procfs::page(page.get(..read)?, port, listeners)? {
             return Some(());
         }
     }
+    // There are too many, and there will be the next time.
+    SLOW.set(true);
     None
 }
 
 thread_local! {
     /// The kernel has no sock_diag: each question would make it look for the module again.
     static MISSING: Cell<bool> = const { Cell::new(false) };
-    /// When /proc/net/tcp may be read again.
-    static NOT_BEFORE: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// /proc/net/tcp takes too long.
+    static SLOW: Cell<bool> = const { Cell::new(false) };
     /// What had been counted at the last look, and when that was.
     static BEFORE: Cell<Option<(Overflows, u64)>> = const { Cell::new(None) };
 }

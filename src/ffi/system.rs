@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::time::Duration;
 
 use diagnosis::evidence::connection::Tcp;
 
@@ -147,6 +148,19 @@ fn entry_count(mut block: &[u8]) -> u64 {
         block = rest;
     }
     count
+}
+
+/// How long this thread has been on a processor.
+pub(crate) fn processor_time() -> Option<Duration> {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: clock_gettime fills the structure when it returns 0.
+    let time = unsafe {
+        if libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) != 0 {
+            return None;
+        }
+        time.assume_init()
+    };
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
 /// What the kernel knows of a TCP connection; `None` for another kind of socket.

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nginx_test::env::valgrind;
-use nginx_test::sandbox::netns::isolated;
+use nginx_test::sandbox::netns::{isolated, with_small_table};
 use nginx_test::{Backend, Nginx, Place, Step};
 
 use crate::evidence_container::nobody_listens;
@@ -15,19 +15,19 @@ pub(crate) const CONNECTIONS_EACH: usize = 10;
 /// No more than a worker takes in a second.
 pub(crate) const LOOKS: u8 = 60;
 
-/// A thousand listening sockets and ten thousand connections, which nobody accepts.
+/// Listening sockets with connections that nobody accepts.
 struct Busy(#[expect(dead_code, reason = "kept open")] Vec<(TcpListener, Vec<TcpStream>)>);
 
 impl Busy {
-    fn host() -> Self {
+    fn host(listeners: u16, connections_each: usize) -> Self {
         let one = |port| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
             let address = listener.local_addr().unwrap();
             let connect = |_| TcpStream::connect(address).unwrap();
-            (listener, (0..CONNECTIONS_EACH).map(connect).collect())
+            (listener, (0..connections_each).map(connect).collect())
         };
         // Below the ports that connections come from.
-        Self((10_000..10_000 + LISTENERS).map(one).collect())
+        Self((10_000..10_000 + listeners).map(one).collect())
     }
 }
 
@@ -46,7 +46,7 @@ fn refused(evidence: &str, refuse_netlink: bool) -> u64 {
     let before = processor_time(nginx.workers()[0]);
     for number in 1..=LOOKS {
         let reply = client.get(&format!("/?n={number}"));
-        // /proc is read now and then only.
+        // /proc is read where that is quick.
         let looked = reply.member().token("hint") == Some(nobody_listens());
         assert!(looked == (evidence == "on") || (!looked && refuse_netlink), "{reply}");
     }
@@ -82,11 +82,21 @@ pub(crate) fn measure(what: &str, fail: &dyn Fn(&str) -> u64) {
 fn a_look_takes_less_than_a_millisecond() {
     let _alone = alone();
     isolated(|_| {
-        let _busy = Busy::host();
+        let _busy = Busy::host(LISTENERS, CONNECTIONS_EACH);
         measure("refused", &|evidence| refused(evidence, false));
         measure("refused without netlink", &|evidence| refused(evidence, true));
         measure("closed", &closed);
         measure("unchosen", &unchosen);
+    });
+}
+
+/// Where /proc can be read in that time, it is: as many connections, and fewer listening sockets.
+#[test]
+fn nor_does_one_without_netlink() {
+    let _alone = alone();
+    with_small_table(|_| {
+        let _busy = Busy::host(LISTENERS / 10, CONNECTIONS_EACH * 10);
+        measure("refused without netlink", &|evidence| refused(evidence, true));
     });
 }
 

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Listener, Overflows};
+use crate::evidence::kernel;
 
 /// The state LISTEN in a line of `tcp`.
 const LISTEN: &str = "0A";
@@ -78,6 +79,11 @@ fn address(text: &str) -> Option<SocketAddr> {
         _ => return None,
     };
     Some(SocketAddr::new(ip, port))
+}
+
+/// Whether `sockstat` or `sockstat6` says that no socket is in use, in the row of TCP.
+pub fn has_no_sockets(counts: &[u8], row: &str) -> bool {
+    kernel::row(counts, row).and_then(|words| kernel::after(words, "inuse")) == Some(0)
 }
 
 /// The counts of full accept queues in `netstat`: a line of names, then a line of numbers.
@@ -158,6 +164,18 @@ mod tests {
             "0: 0100007F0100007F:0050 y 0A",
         ] {
             assert_eq!(line(text), Line::Unknown, "{text}");
+        }
+    }
+
+    #[test]
+    fn sockets_in_use_are_counted() {
+        let counts = b"sockets: used 96\nTCP: inuse 10 orphan 0 tw 0 alloc 12 mem 137\n";
+        assert!(!has_no_sockets(counts, "TCP:"));
+        let counts = b"TCP6: inuse 0\nUDP6: inuse 2\n";
+        assert!(has_no_sockets(counts, "TCP6:"));
+        // What is not known is no zero.
+        for unknown in [&b""[..], b"TCP6: 0", b"TCP6: inuse", b"UDP6: inuse 0"] {
+            assert!(!has_no_sockets(unknown, "TCP6:"));
         }
     }
 
