@@ -171,8 +171,10 @@ impl Reresolve {
             ffi::remap(id, &self.answered_addresses(id));
         }
         let waiting = self.waiting.borrow().clone();
-        for pick in waiting.into_iter().filter(|pick| pick.waits_for(id)) {
-            if done || pick.has_untried() {
+        for pick in waiting.into_iter().filter(|pick| pick.names().contains(&id)) {
+            // Another of its names may still bring what this one has not.
+            let over = done && !pick.names().into_iter().any(|name| self.is_asking(name));
+            if over || pick.has_untried() || changed && pick.is_put_aside() {
                 pick.wake();
             }
         }

@@ -32,11 +32,16 @@ impl PickRef {
         unsafe { &*self.0 }.untried().is_some()
     }
 
-    /// Whether this name is one of those that the request waits for.
-    pub(crate) fn waits_for(self, name: NameId) -> bool {
+    /// The names that the request waits for.
+    pub(crate) fn names(self) -> Vec<NameId> {
         // SAFETY: as in `wake`.
-        let pick = unsafe { &*self.0 };
-        pick.names().contains(&name)
+        unsafe { &*self.0 }.names()
+    }
+
+    /// Whether it waits for one of the servers, all put aside, to be another.
+    pub(crate) fn is_put_aside(self) -> bool {
+        // SAFETY: as in `wake`.
+        unsafe { &*self.0 }.busy.get()
     }
 }
 
