@@ -173,7 +173,8 @@ pub(super) unsafe fn enter(upstream: *mut ngx_http_upstream_srv_conf_t, peer: Pe
     counted.unwrap_or(false)
 }
 
-/// Ends what [`enter`] began, as ngx_http_upstream_free_round_robin_peer does.
+/// Ends what [`enter`] began, as ngx_http_upstream_free_round_robin_peer does; except that a server is
+/// live at once when this did not fail: what failed just before was another of its addresses.
 ///
 /// # Safety
 /// As [`enter`].
@@ -188,7 +189,7 @@ pub(super) unsafe fn leave(
             peer.fails = peer.fails.saturating_add(1);
             peer.accessed = now();
             peer.checked = now();
-        } else if peer.accessed < peer.checked {
+        } else {
             peer.fails = 0;
         }
     };

@@ -46,3 +46,16 @@ fn nor_when_all_servers_are_put_aside() {
     let seen = nginx.fetch("/");
     assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "new"), "{}", seen.reply);
 }
+
+/// One of the addresses does not answer, and the other server is put aside.
+#[test]
+fn a_server_that_was_tried_has_more_addresses_when_all_others_are_put_aside() {
+    let (dns, port) = (Dns::start(), Port::reserve());
+    let _new = Host::start(port.at([127, 0, 0, 3]), "new");
+    dns.set("app.test", Zone::addresses(["127.0.0.3", "127.0.0.5"]));
+    let nginx = start(&dns, &port, "failure");
+    for _ in 0..6 {
+        let seen = nginx.fetch("/");
+        assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "new"), "{}", seen.reply);
+    }
+}

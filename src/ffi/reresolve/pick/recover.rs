@@ -17,13 +17,18 @@ const BUSY: ngx_int_t = NGX_BUSY as ngx_int_t;
 const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 
 impl Pick {
-    /// Every server is put aside for its failures: perhaps their names have moved meanwhile.
+    /// Every server that was not tried is put aside for its failures. One that was tried may have
+    /// another address, and the names of the others may have moved meanwhile.
     ///
     /// # Safety
     /// As [`Pick::chosen`].
     pub(super) unsafe fn none_chosen(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
         self.given.set(Given::Nothing);
         let Some(reresolve) = setup::running() else { return BUSY };
+        if let Some((slot, address)) = self.untried() {
+            // SAFETY: the caller's contract.
+            return unsafe { self.fresh(pc, slot, address) };
+        }
         // SAFETY: a configured upstream of the worker's cycle; the balancer has let go of its locks.
         let counts = unsafe { peers::count(self.hook().upstream) };
         // At their limits of connections, servers are where they are.
