@@ -1,7 +1,7 @@
 # What to type: `make help`. The work is in scripts/; each target installs the packages it needs and
 # this machine lacks (scripts/deps.sh).
 .DEFAULT_GOAL := build
-.PHONY: help build demo test test-valgrind check bench install uninstall print-module print-nginx clean
+.PHONY: help build demo test test-valgrind check bench soak install uninstall print-module print-nginx clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -29,6 +29,10 @@ check: ## rustfmt, clippy, cargo-deny
 bench: ## instructions per request, and a host name that moves under load
 	@scripts/deps.sh build stock valgrind
 	@scripts/bench.sh
+
+soak: ## host names that move 100,000 times, and memory; other number: make soak N=1000
+	@scripts/deps.sh build stock
+	@scripts/soak.sh $(N)
 
 install: ## module and example configuration into the nginx on PATH
 	@scripts/install.sh

@@ -30,6 +30,7 @@ pub mod process;
 pub mod reply;
 pub mod running;
 pub mod sandbox;
+pub mod soak;
 pub mod stream;
 pub mod valgrind;
 pub mod wait;

@@ -67,6 +67,7 @@ mod reresolve_protocols;
 mod reresolve_storm;
 mod reresolve_system;
 mod reresolve_several;
+mod reresolve_soak;
 mod reresolve_ttl;
 mod reresolve_verdict;
 mod reresolve_wait;
