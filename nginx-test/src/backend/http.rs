@@ -9,7 +9,8 @@ pub fn ok(body: &str) -> Vec<u8> {
 
 /// A response with Content-Length and these header lines (`"Name: value"`).
 pub fn response(status: u16, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 {status} Said\r\nContent-Length: {}\r\n", body.len());
+    let reason = if status == 200 { "OK" } else { "Said" };
+    let mut bytes = format!("HTTP/1.1 {status} {reason}\r\nContent-Length: {}\r\n", body.len());
     for line in headers {
         bytes = bytes + line + "\r\n";
     }

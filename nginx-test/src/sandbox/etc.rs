@@ -39,6 +39,13 @@ impl Etc {
         etc
     }
 
+    /// Whether this user may start anything in front of one.
+    pub fn is_permitted() -> bool {
+        let (etc, mut command) = (Self::new(), Command::new("true"));
+        etc.apply(&mut command);
+        command.status().is_ok_and(|status| status.success())
+    }
+
     /// The addresses and names of `hosts`, beside localhost; written in place.
     pub fn hosts(&self, entries: &[(&str, &str)]) {
         let lines = entries.iter().map(|(address, name)| format!("{address} {name}\n"));

@@ -9,6 +9,7 @@
 )]
 
 mod cases;
+mod moves;
 mod show;
 
 use std::fs;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
     show.intro(&format!("nginx {major}.{minor}.{patch}, {}", env::nginx().display()));
     let line = {
         let stage = Stage::set();
-        let nginx = start(&stage);
+        let nginx = conf(&stage.conf()).file("ca.pem", &stage.ca).start();
         let mut line = None;
         for case in &stage.cases {
             let seen = case.play(&nginx);
@@ -47,19 +48,19 @@ fn main() -> ExitCode {
     let (case, seen) = without_descriptors();
     show.request(&case, &seen);
     if let Some(line) = line {
-        show.line(&line);
+        show.line("a line of the log of failures", &line);
     }
+    moves::play(&mut show);
     show.end()
 }
 
-fn start(stage: &Stage) -> Running {
+/// nginx with the module as `make install` configures it, and this in `http {}`.
+fn conf(body: &str) -> Nginx {
     let conf = CONF.replace(LOG, "%dir%/failures.log");
-    Nginx::http(&format!("{conf}\n{}", stage.conf()))
+    Nginx::http(&format!("{conf}\n{body}"))
         .main("worker_rlimit_nofile 1024;")
         .worker_connections(512)
-        .file("ca.pem", &stage.ca)
         .off()
-        .start()
 }
 
 /// The line of this request in the log of failures.

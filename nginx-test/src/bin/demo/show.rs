@@ -32,8 +32,28 @@ impl Show {
 
     /// One request: title, status line, fields, advice.
     pub(crate) fn request(&mut self, case: &Case, seen: &Seen) {
+        self.begin(case);
+        self.exchange(case, seen);
+    }
+
+    /// The title of a request that has a story.
+    pub(crate) fn begin(&mut self, case: &Case) {
         self.shown += 1;
         self.title(&format!("{:>2}. {}", self.shown, case.title));
+    }
+
+    /// A sentence of the story.
+    pub(crate) fn tell(&self, sentence: &str) {
+        say(wrapped("", sentence.split_inclusive(' ')));
+    }
+
+    /// An empty line.
+    pub(crate) fn pause(&self) {
+        say("");
+    }
+
+    /// The request.
+    pub(crate) fn exchange(&mut self, case: &Case, seen: &Seen) {
         say(format!("{INDENT}GET {}", case.path));
         say(format!("{INDENT}{}", seen.reply.line));
         match seen.reply.header("X-Upstream-Diagnosis") {
@@ -52,8 +72,8 @@ impl Show {
     }
 
     /// A line of the log, which is one JSON object.
-    pub(crate) fn line(&self, line: &str) {
-        self.title("a line of the log of failures, spread out");
+    pub(crate) fn line(&self, title: &str, line: &str) {
+        self.title(&format!("{title}, spread out"));
         for line in pretty(line).lines() {
             say(format!("{INDENT}{line}"));
         }
