@@ -28,10 +28,7 @@ fn the_answer_lets_everybody_in_again() {
     let (dns, port, gate) = (Dns::start(), Port::reserve(), Gate::new());
     let new = Host::start(port.at([127, 0, 0, 3]), "new");
     dns.set("app.test", Zone::addresses(["127.0.0.3"]).held(&gate));
-    let nginx = put_aside(&dns, &port)
-        .error_level("debug")
-        .set("location", "proxy_next_upstream_tries 2;")
-        .start();
+    let nginx = put_aside(&dns, &port).set("location", "proxy_next_upstream_tries 2;").start();
     all_fail(&nginx);
     let mut clients: Vec<_> = (0..5).map(|_| nginx.connect()).collect();
     for client in &mut clients {
@@ -108,4 +105,30 @@ fn at_the_limit_nobody_asks() {
     assert!(dns.questions().is_empty());
     host.gate().open();
     assert_eq!(client.read("GET").text(), "host");
+}
+
+/// Clients leave while they wait because everybody is put aside.
+#[test]
+fn clients_leave() {
+    let (dns, port, gate) = (Dns::start(), Port::reserve(), Gate::new());
+    let new = Host::start(port.at([127, 0, 0, 3]), "new");
+    dns.set("app.test", Zone::addresses(["127.0.0.3"]).held(&gate));
+    let nginx = put_aside(&dns, &port).set("location", "proxy_next_upstream_tries 2;").start();
+    all_fail(&nginx);
+    let mut clients: Vec<_> = (0..5).map(|_| nginx.connect()).collect();
+    for client in &mut clients {
+        client.start("/");
+    }
+    // Some may not have been read by then, and leave before they wait.
+    dns.wait_for_questions(2);
+    clients.truncate(2);
+    for _ in 0..3 {
+        assert_eq!(nginx.logged().field("status"), "499");
+    }
+    gate.open();
+    for client in &mut clients {
+        let seen = Seen { reply: client.read("GET"), line: nginx.logged() };
+        assert_eq!(seen.reply.text(), "new");
+        assert_eq!(seen.line.field("upstream_addr"), new.address().to_string());
+    }
 }

@@ -220,3 +220,35 @@ fn a_client_leaves_after_the_wait() {
         held.moved.new.gate().open();
     });
 }
+
+/// A server may have one connection. Whoever waits has none, and whoever leaves gives it back.
+#[test]
+fn no_place_stays_taken() {
+    let held = Held::start();
+    let nginx = held.nginx("location /held { proxy_pass http://backend; }");
+    let nginx = nginx.set("port", format!("{} max_conns=1", held.moved.port)).start();
+    held.nothing_stays(&nginx, || {
+        let mut clients: Vec<_> = (0..5).map(|_| nginx.connect()).collect();
+        for (count, client) in clients.iter_mut().enumerate() {
+            client.start("/held");
+            held.moved.wait_until_failed(&nginx, count + 1);
+        }
+        let last = clients.pop().unwrap();
+        drop(clients);
+        for _ in 0..4 {
+            given_up(&nginx.logged(), &held);
+        }
+        held.gate.open();
+        wait::until("the request at the new host", || {
+            (held.moved.new.requests() == 1).then_some(())
+        });
+        let seen = nginx.fetch("/");
+        assert_eq!(seen.diagnosis().causes(), ["peers_at_limit"]);
+        drop(last);
+        assert_eq!(nginx.logged().field("status"), "499");
+        held.moved.new.gate().open();
+        for _ in 0..3 {
+            until_answered(&nginx, "new");
+        }
+    });
+}

@@ -201,3 +201,43 @@ fn a_known_address_is_tried_at_once() {
     moved.asked(1);
     drop(other);
 }
+
+/// What nginx keeps of each attempt: two entries of the two that there were, and the wait belongs
+/// to neither.
+#[test]
+fn attempts_are_counted_once() {
+    const VARIABLES: [&str; 6] =
+        ["addr", "status", "connect_time", "header_time", "response_time", "bytes_sent"];
+    let headers = VARIABLES.map(|name| format!("add_header X-{name} $upstream_{name} always;"));
+    let entries = |seen: &Seen, name: &str| -> Vec<String> {
+        let value = seen.reply.header(&format!("X-{name}")).unwrap();
+        value.split(", ").map(str::to_owned).collect()
+    };
+    let (moved, gate) = (Moved::start(), Gate::new());
+    let zone = Zone::addresses(["127.0.0.3"]).after(Duration::from_millis(400));
+    moved.dns.set("app.test", zone);
+    let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s");
+    let nginx = nginx.set("location", headers.concat()).start();
+    let seen = answered(&nginx, "new");
+    for name in VARIABLES {
+        assert_eq!(entries(&seen, name).len(), 2, "{name}: {}", seen.reply);
+    }
+    assert_eq!(entries(&seen, "status"), ["502", "200"]);
+    let seconds = |text: &String| text.parse::<f64>().unwrap();
+    // The second is not over when its header is passed on.
+    for time in [&entries(&seen, "response_time")[0], &entries(&seen, "header_time")[1]] {
+        assert!(seconds(time) < 0.3, "{}", seen.reply);
+    }
+    assert_eq!(entries(&seen, "bytes_sent")[0], "0");
+
+    moved.new.kill();
+    moved.dns.set("app.test", Zone::servfail().held(&gate));
+    let nginx = moved.nginx().set("resolve", "failure wait=400ms timeout=20s");
+    let nginx = nginx.set("location", headers.concat()).start();
+    let seen = nginx.fetch("/");
+    for name in VARIABLES {
+        assert_eq!(entries(&seen, name).len(), 1, "{name}: {}", seen.reply);
+    }
+    assert!(seconds(&entries(&seen, "response_time")[0]) < 0.3, "{}", seen.reply);
+    gate.open();
+}
