@@ -69,7 +69,7 @@ pub(crate) struct Pick {
     last: Cell<Option<usize>>,
     /// The fresh address that the request was sent to in the end.
     used: Cell<Option<SocketAddr>>,
-    /// When the request began to wait, and how long it has waited; it does so once.
+    /// When the request began to wait, and how long it has waited before.
     waits_since: Cell<Option<u64>>,
     waited_ms: Cell<Option<u64>>,
     /// The end of the wait.

@@ -92,16 +92,20 @@ impl Pick {
     /// In milliseconds; `None` when it is no time at all.
     fn longest_wait(&self) -> Option<u64> {
         // SAFETY: the pick's own upstream, in a callback of its peer.
-        unsafe { tries::longest_wait(self.u, self.settings_wait()) }
+        unsafe { tries::longest_wait(self.u, self.wait_left_ms()) }
     }
 
-    fn settings_wait(&self) -> u64 {
-        self.hook().settings().map_or(0, |settings| settings.wait_ms)
+    /// All waits of a request together take no longer than `wait`.
+    fn wait_left_ms(&self) -> u64 {
+        let wait_ms = self.hook().settings().map_or(0, |settings| settings.wait_ms);
+        wait_ms.saturating_sub(self.waited_ms.get().unwrap_or(0))
     }
 
     pub(super) fn stop_waiting(&self) {
         if let Some(since) = self.waits_since.take() {
-            self.waited_ms.set(Some(cycle::now_ms().saturating_sub(since)));
+            let waited_ms = cycle::now_ms().saturating_sub(since);
+            let before_ms = self.waited_ms.get().unwrap_or(0);
+            self.waited_ms.set(Some(before_ms.saturating_add(waited_ms)));
             if let Some(reresolve) = setup::running() {
                 reresolve.remove_waiting(self.into());
             }
@@ -169,9 +173,7 @@ impl Pick {
     }
 
     fn may_wait(&self, reresolve: &Reresolve) -> bool {
-        self.waited_ms.get().is_none()
-            && self.settings_wait() > 0
-            && self.names().iter().any(|name| reresolve.is_asking(*name))
+        self.wait_left_ms() > 0 && self.names().iter().any(|name| reresolve.is_asking(*name))
     }
 
     /// A current address, of a slot that has failed, that was not tried yet.
