@@ -186,6 +186,54 @@ fn one_family_is_enough() {
     gate.open();
 }
 
+/// The first family's address is a dead end: what is left of the time is for the other's.
+#[test]
+fn the_other_family_may_be_the_right_one() {
+    let (moved, gate) = (Moved::start(), Gate::new());
+    let zone = Zone::addresses(["127.0.0.3"]).held(&gate);
+    moved.dns.set("app.test", zone.v6(Zone::addresses(["::1"])));
+    let nginx = moved.nginx().set("resolve", "failure wait=20s timeout=20s").start();
+    let mut client = nginx.connect();
+    client.start("/");
+    let six = moved.port.at(std::net::Ipv6Addr::LOCALHOST);
+    nginx.wait_for_error(&format!("http://{six}/"));
+    gate.open();
+    let seen = Seen { reply: client.read("GET"), line: nginx.logged() };
+    assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "new"), "{}", seen.reply);
+    let all = format!("{}, {six}, {}", moved.then(), moved.now());
+    assert_eq!(seen.line.field("upstream_addr"), all);
+    assert_eq!(seen.diagnosis().outcome, "recovered");
+}
+
+/// All waits of a request together take no longer than one may.
+#[test]
+fn several_waits_are_one() {
+    let moved = Moved::start();
+    let dead = Zone::addresses(["::1"]).after(Duration::from_millis(200));
+    moved.dns.set("app.test", Zone::silent().v6(dead));
+    let nginx = moved.nginx().set("resolve", "failure wait=500ms timeout=20s").start();
+    let since = Instant::now();
+    let seen = nginx.fetch("/");
+    took(since, 499, 500);
+    assert_eq!(seen.reply.status, 502);
+    let six = moved.port.at(std::net::Ipv6Addr::LOCALHOST);
+    assert_eq!(seen.line.field("upstream_addr"), format!("{}, {six}", moved.then()));
+    let waited = resolution(&seen, "waited_ms").as_u64().unwrap();
+    assert!((499..600).contains(&waited), "{waited}");
+}
+
+/// Two dead addresses, and DNS knows a third.
+#[test]
+fn all_servers_are_tried_before_dns_is_awaited() {
+    let moved = Moved::start();
+    let nginx = moved.nginx().hosts(&[("127.0.0.2", "app.test"), ("127.0.0.4", "app.test")]);
+    let seen = answered(&nginx.start(), "new");
+    let tried: Vec<_> = seen.line.field("upstream_addr").split(", ").collect();
+    assert_eq!((tried.len(), tried[2]), (3, moved.now().to_string().as_str()), "{tried:?}");
+    assert_eq!(seen.diagnosis().attempts.len(), 2);
+    moved.asked(1);
+}
+
 /// An address of the name that is known already is tried without a wait.
 #[test]
 fn a_known_address_is_tried_at_once() {
