@@ -209,3 +209,33 @@ fn off_means_off() {
     assert_eq!(seen.diagnosis().attempt().text("dns"), None);
     assert!(moved.dns.questions().is_empty());
 }
+
+/// The module's two halves need not be on together.
+#[test]
+fn without_a_diagnosis() {
+    let moved = Moved::start();
+    let nginx = moved.nginx().off().start();
+    let seen = nginx.fetch("/");
+    assert_eq!((seen.reply.status, seen.reply.text().as_str()), (200, "new"));
+    assert_eq!(seen.reply.header("X-Upstream-Diagnosis"), None);
+    assert!(seen.line.diagnosis.is_none());
+    assert_eq!(seen.line.field("upstream_addr"), moved.both());
+    assert_eq!(nginx.fetch("/").line.field("upstream_addr"), moved.now().to_string());
+}
+
+/// A name of two blocks is asked for once, and both go to its new address; with settings of its
+/// own it is another matter.
+#[test]
+fn a_name_of_two_blocks() {
+    for (settings, rounds) in [("", 1), ("upstream_diagnosis_resolve failure wait=2s;", 2)] {
+        let moved = Moved::start();
+        let other = "upstream other { server APP.test:%port%; %settings% }";
+        let nginx = moved.nginx().set("beside", other).set("settings", settings);
+        let nginx = nginx.set("server", "location /other { proxy_pass http://other; }").start();
+        recovered(&nginx.fetch("/"), "connection_refused", &moved.both());
+        let seen = nginx.fetch("/other");
+        assert_eq!(seen.reply.text(), "new");
+        assert_eq!(seen.line.diagnosis.is_some(), rounds == 2);
+        moved.asked(rounds);
+    }
+}

@@ -252,3 +252,20 @@ fn no_place_stays_taken() {
         }
     });
 }
+
+/// nginx goes on without the client, and so does the wait.
+#[test]
+fn clients_that_need_not_stay() {
+    let held = Held::start();
+    let nginx = held.nginx("").set("location", "proxy_ignore_client_abort on;").start();
+    held.nothing_stays(&nginx, || {
+        let mut client = nginx.connect();
+        client.start("/");
+        held.moved.wait_until_failed(&nginx, 1);
+        drop(client);
+        held.gate.open();
+        let line = nginx.logged();
+        assert_eq!(line.field("upstream_addr"), held.moved.both());
+        assert_eq!(held.moved.new.requests(), 1);
+    });
+}

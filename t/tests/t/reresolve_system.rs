@@ -15,7 +15,8 @@ struct Machine {
     _hosts: [Host; 2],
 }
 
-const HOSTS: &[(&str, &str)] = &[("127.0.0.2", "app.test"), ("127.0.0.2", "app")];
+const HOSTS: &[(&str, &str)] =
+    &[("127.0.0.2", "app.test"), ("127.0.0.2", "app"), ("127.0.0.2", "my_app")];
 
 impl Machine {
     fn start() -> Self {
@@ -84,6 +85,7 @@ fn short_names() {
         ("search svc.local\n", "app.test", "app.test.svc.local", vec!["app.test"]),
         ("search svc.local\noptions ndots:0\n", "app", "app", vec![]),
         ("", "app", "app", vec![]),
+        ("search svc.local\n", "my_app", "my_app.svc.local", vec![]),
     ] {
         alone(|machine| {
             machine.etc.resolv_conf(&format!("nameserver 127.0.0.11\n{conf}"));
@@ -115,6 +117,43 @@ fn the_next_server_is_asked() {
         let nginx = machine.nginx("app.test", "");
         answered(&nginx, "three");
         drop(broken);
+    });
+}
+
+#[test]
+fn options_of_resolv_conf() {
+    for (options, tcp, v6) in [
+        ("", false, 1),
+        ("options use-vc", true, 1),
+        ("options no-aaaa", false, 0),
+        ("options edns0 trust-ad rotate timeout:1 attempts:1 nonsense:7", false, 1),
+    ] {
+        alone(|machine| {
+            machine.etc.resolv_conf(&format!("nameserver 127.0.0.1\n{options}\n"));
+            machine.dns.set("app.test", Zone::addresses(["127.0.0.3"]));
+            let nginx = machine.nginx("app.test", "");
+            answered(&nginx, "three");
+            let asked = [Kind::A, Kind::Aaaa].map(|kind| machine.dns.asked("app.test", kind));
+            assert_eq!(asked, [1, v6], "{options}");
+            let questions = machine.dns.questions();
+            assert!(questions.iter().all(|question| question.tcp == tcp), "{options}");
+        });
+    }
+}
+
+/// With EDNS an answer of 4 kB fits into a packet.
+#[test]
+fn large_answers_with_edns() {
+    alone(|machine| {
+        machine.etc.resolv_conf("nameserver 127.0.0.1\noptions edns0\n");
+        let many = (0..60).map(|_| "127.0.0.3".to_owned()).chain(["127.0.0.4".to_owned()]);
+        machine.dns.set("app.test", Zone::addresses(many));
+        let nginx = machine.nginx("app.test", "");
+        let seen = nginx.fetch("/");
+        assert_eq!(seen.reply.status, 200);
+        let current = serde_json::json!(["127.0.0.3", "127.0.0.4"]);
+        assert_eq!(*resolution(&seen, "current"), current);
+        assert!(machine.dns.questions().iter().all(|question| !question.tcp));
     });
 }
 
@@ -233,48 +272,4 @@ fn other_files() {
         until_answered(&nginx, "four");
         assert!(machine.dns.questions().is_empty());
     });
-}
-
-/// A host without a route for a family does not use its addresses; not even first.
-#[test]
-fn only_families_with_a_route() {
-    isolated(|network| {
-        network.sysctl("ipv6/conf/lo/disable_ipv6", "1");
-        network.address("203.0.113.3");
-        let (dns, port) = (Dns::start(), Port::reserve());
-        let _new = Host::start(port.at([203, 0, 113, 3]), "new");
-        dns.set("app.test", Zone::addresses(["2001:db8::3", "2001:db8::4", "203.0.113.3"]));
-        let nginx = crate::moved::behind(&dns, &port).hosts(&[("203.0.113.2", "app.test")]);
-        let nginx = nginx.start();
-        let seen = answered(&nginx, "new");
-        let tried = format!("{}, {}", port.at([203, 0, 113, 2]), port.at([203, 0, 113, 3]));
-        assert_eq!(seen.line.field("upstream_addr"), tried);
-        assert_eq!(*resolution(&seen, "current"), serde_json::json!(["203.0.113.3"]));
-        for _ in 0..5 {
-            let seen = answered(&nginx, "new");
-            assert!(seen.line.diagnosis.is_none());
-        }
-    });
-}
-
-#[test]
-fn only_families_that_are_wanted() {
-    for (parameters, kinds, current) in [
-        ("ipv6=off", [1, 0], "127.0.0.3"),
-        ("ipv4=off", [0, 1], "::1"),
-        ("ipv4=on ipv6=on", [1, 1], "127.0.0.3"),
-    ] {
-        let (dns, port) = (Dns::start(), Port::reserve());
-        let _new = Host::start(port.at([127, 0, 0, 3]), "new");
-        let _six = Host::start(port.at(std::net::Ipv6Addr::LOCALHOST), "new");
-        dns.set("app.test", Zone::addresses(["127.0.0.3", "::1"]));
-        let nginx = crate::moved::behind(&dns, &port);
-        let nginx = nginx.set("resolve", format!("failure {parameters}")).start();
-        let seen = answered(&nginx, "new");
-        let asked = [Kind::A, Kind::Aaaa].map(|kind| dns.asked("app.test", kind));
-        assert_eq!(asked, kinds, "{parameters}");
-        assert_eq!(resolution(&seen, "current")[0], current, "{parameters}");
-        let expected = if parameters.contains("off") { 1 } else { 2 };
-        assert_eq!(resolution(&seen, "current").as_array().unwrap().len(), expected);
-    }
 }
