@@ -66,6 +66,7 @@ mod reresolve_leave;
 mod reresolve_lifecycle;
 mod reresolve_protocols;
 mod reresolve_records;
+mod reresolve_scope;
 mod reresolve_storm;
 mod reresolve_system;
 mod reresolve_several;
