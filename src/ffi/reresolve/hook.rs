@@ -10,9 +10,8 @@ use std::cell::{Cell, OnceCell};
 
 use nginx_sys::{
     NGX_BUSY, NGX_ERROR, NGX_OK, NGX_PEER_FAILED, ngx_event_free_peer_pt, ngx_event_get_peer_pt,
-    ngx_http_request_t, ngx_http_upstream_init_peer_pt, ngx_http_upstream_init_pt,
-    ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t,
-    ngx_uint_t,
+    ngx_http_request_t, ngx_http_upstream_init_peer_pt, ngx_http_upstream_srv_conf_t,
+    ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t, ngx_uint_t,
 };
 #[cfg(ngx_feature = "http_ssl")]
 use nginx_sys::{ngx_event_save_peer_session_pt, ngx_event_set_peer_session_pt};
@@ -29,7 +28,8 @@ const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
 pub(crate) struct Hook {
     pub(super) upstream: *mut ngx_http_upstream_srv_conf_t,
     /// `peer.init_upstream` before ours, where keepalive has to come after us.
-    pub(super) init_upstream: Cell<ngx_http_upstream_init_pt>,
+    #[cfg(not(nginx1_29_7))]
+    pub(super) init_upstream: Cell<nginx_sys::ngx_http_upstream_init_pt>,
     /// `peer.init` before ours.
     pub(super) init: Cell<ngx_http_upstream_init_peer_pt>,
     /// The block chooses a server by hash.
@@ -95,6 +95,7 @@ impl Hook {
     pub(super) fn new(upstream: *mut ngx_http_upstream_srv_conf_t) -> Self {
         Self {
             upstream,
+            #[cfg(not(nginx1_29_7))]
             init_upstream: Cell::new(None),
             init: Cell::new(None),
             pinned: Cell::new(false),

@@ -7,10 +7,9 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use nginx_sys::{
-    NGX_ERROR, NGX_OK, NGX_PROCESS_HELPER, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_http_conf_ctx_t,
-    ngx_http_module, ngx_http_request_t, ngx_http_upstream_init_round_robin,
-    ngx_http_upstream_main_conf_t, ngx_http_upstream_module, ngx_http_upstream_srv_conf_t,
-    ngx_int_t, ngx_pid, ngx_process, ngx_uint_t,
+    NGX_OK, NGX_PROCESS_HELPER, ngx_conf_t, ngx_cycle, ngx_cycle_t, ngx_http_conf_ctx_t,
+    ngx_http_module, ngx_http_request_t, ngx_http_upstream_main_conf_t, ngx_http_upstream_module,
+    ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_pid, ngx_process, ngx_uint_t,
 };
 
 use super::hook::{self, Hook, UpstreamRef};
@@ -20,7 +19,8 @@ use crate::ffi::{guard, peers, pool, tables, text};
 use crate::reresolve::{Collector, Found, NameId, Reresolve, Slots};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
-const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
+#[cfg(not(nginx1_29_7))]
+const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
 
 /// What is kept for one configuration.
 #[derive(Default)]
@@ -181,7 +181,7 @@ unsafe fn come_before_keepalive(hook: &Hook) {
     if slot.is_some_and(|current| core::ptr::fn_addr_eq(current, ours)) {
         return;
     }
-    hook.init_upstream.set((*slot).or(Some(ngx_http_upstream_init_round_robin)));
+    hook.init_upstream.set((*slot).or(Some(nginx_sys::ngx_http_upstream_init_round_robin)));
     *slot = Some(init_upstream);
 }
 
