@@ -185,7 +185,8 @@ impl World {
 /// By how much the worker that grew most has grown from the middle of these rounds to their end:
 /// anonymous memory, KiB.
 pub fn growth(rounds: &[Round]) -> u64 {
-    let (Some(middle), Some(end)) = (rounds.get(rounds.len() / 2), rounds.last()) else { return 0 };
+    let (half, _) = rounds.split_at(rounds.len() / 2);
+    let (Some(middle), Some(end)) = (half.last(), rounds.last()) else { return 0 };
     let pairs = middle.workers.iter().zip(&end.workers);
     pairs.map(|(then, now)| now.anonymous.saturating_sub(then.anonymous)).max().unwrap_or_default()
 }
