@@ -113,42 +113,6 @@ fn the_last_good_stays() {
     drop(other);
 }
 
-/// All servers are put aside, and nothing is left to wait with.
-#[test]
-fn no_connection_to_wait_with() {
-    let moved = Moved::start();
-    moved.dns.set("app.test", Zone::silent());
-    let gate = Gate::new();
-    let late = [Step::ReadRequest, Step::Wait(gate.clone()), Step::Write(http::ok("late"))];
-    let holds = Backend::script(late);
-    let nginx = nginx(&moved)
-        .hosts(&[("127.0.0.2", "app.test"), ("127.0.0.5", "app.test")])
-        .set("resolve", "failure wait=20s timeout=20s")
-        .set("server", "location /held { proxy_pass http://%holds%; }")
-        .set("location", "proxy_next_upstream_tries 2;")
-        .set("holds", &holds)
-        .worker_connections(IDLE + 2 + 2 + 2 + 1)
-        .allow_alert("worker_connections are not enough")
-        .start();
-    assert_eq!(nginx.fetch("/").reply.status, 502);
-    moved.dns.wait_for_questions(2);
-    let mut busy: Vec<_> = (0..2).map(|_| nginx.connect()).collect();
-    for client in &mut busy {
-        client.start("/held");
-    }
-    holds.wait_for_connections(2);
-    let worker = nginx.workers();
-    for _ in 0..3 {
-        let reply = wait::until("a connection to be free", || {
-            let mut client = nginx.connect();
-            client.start("/").try_read("GET")
-        });
-        assert_eq!((reply.status, reply.causes()), (502, vec!["no_live_peers".to_owned()]));
-    }
-    assert_eq!(nginx.workers(), worker);
-    gate.open();
-}
-
 /// The same with descriptors. valgrind keeps RLIMIT_NOFILE for itself.
 #[test]
 fn few_descriptors() {

@@ -1,9 +1,9 @@
 //! Reloads, upgrades and ends of workers while names are asked for and requests wait.
 
-use nginx_test::dns::Zone;
-use nginx_test::{Client, Gate, Nginx, Running, wait};
+use nginx_test::dns::{Kind, Zone};
+use nginx_test::{Client, Gate, Nginx, Running, env, wait};
 
-use crate::moved::{Moved, answered, until_answered};
+use crate::moved::{Moved, answered, rounds, until_answered};
 
 /// Requests wait for a DNS that answers when the gate opens.
 struct Waiting {
@@ -240,12 +240,8 @@ fn only_workers_ask() {
     for _ in 0..50 {
         until_answered(&nginx, "new");
     }
-    let questions = moved.dns.questions();
-    assert!(questions.len() <= 4, "{questions:?}");
-    let mut from: Vec<_> = questions.iter().map(|question| question.from.port()).collect();
-    from.sort_unstable();
-    from.dedup();
-    assert_eq!(from.len(), questions.len(), "each from a port of its own");
+    let asked = rounds(&moved.dns, "app.test", Kind::A);
+    assert!(asked <= 2 || env::valgrind(), "{:?}", moved.dns.questions());
 }
 
 /// `nginx -t`, with a name that nobody knows at the time, is no matter of ours.

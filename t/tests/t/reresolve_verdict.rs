@@ -7,14 +7,6 @@ use serde_json::json;
 
 use crate::moved::{Moved, answered, resolution};
 
-/// Waits until somebody tries to connect to the old address: a socket in SYN_SENT (proc(5), net/tcp).
-fn is_connecting(moved: &Moved) {
-    let to = format!("0200007F:{:04X} 02", moved.port.number());
-    nginx_test::wait::until("the request to be on its way", || {
-        std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&to).then_some(())
-    });
-}
-
 /// The verdict everywhere.
 fn says(seen: &Seen, dns: &str) {
     assert_eq!(seen.reply.member().token("dns"), Some(dns), "{}", seen.reply);
@@ -61,11 +53,15 @@ fn stale_for_later_requests() {
     old.vanish();
     moved.dns.set("app.test", Zone::addresses(["127.0.0.3"]).held(&gate));
     let conf = "proxy_next_upstream off; proxy_connect_timeout 1s;";
-    let nginx = moved.nginx().set("location", conf).set("resolve", "ttl min=10ms timeout=20s");
+    let nginx = moved
+        .nginx()
+        .error_level("debug")
+        .set("location", conf)
+        .set("resolve", "ttl min=10ms timeout=20s");
     let nginx = nginx.start();
     let mut client = nginx.connect();
     client.start("/");
-    is_connecting(&moved);
+    nginx.wait_for_error(&format!("connect to {}", moved.then()));
     gate.open();
     let seen = Seen { reply: client.read("GET"), line: nginx.logged() };
     assert_eq!((seen.reply.status, seen.diagnosis().cause.as_str()), (504, "connection_timeout"));
