@@ -5,9 +5,14 @@ use std::net::Ipv4Addr;
 use nginx_test::backend::{Authority, http};
 use nginx_test::dns::{Dns, Zone};
 use nginx_test::sandbox::netns::{Network, Route, isolated};
-use nginx_test::{Backend, Host, Nginx, Place, Port, Seen, Step};
+use nginx_test::{Backend, Host, Nginx, Place, Port, Seen, Step, env};
 
 use crate::moved::{Moved, answered, behind, resolution};
+
+/// As short as DNS can be asked in meanwhile: a wait takes no longer either.
+fn time_out() -> String {
+    format!("proxy_connect_timeout {}s;", if env::valgrind() { 6 } else { 1 })
+}
 
 /// The request was answered by the new host, after one failure of that cause.
 fn recovered(seen: &Seen, cause: &str, both: &str) {
@@ -83,7 +88,7 @@ fn connect_time_out() {
     let moved = Moved::start();
     let old = Host::start(moved.then(), "old");
     old.vanish();
-    let nginx = moved.nginx().set("location", "proxy_connect_timeout 400ms;").start();
+    let nginx = moved.nginx().set("location", time_out()).start();
     recovered(&nginx.fetch("/"), "connection_timeout", &moved.both());
     for _ in 0..3 {
         let seen = answered(&nginx, "new");
@@ -125,7 +130,7 @@ fn handshake_with_somebody_else() {
 
 #[test]
 fn handshake_time_out() {
-    over_tls(Step::Hold, "tls_handshake_timeout", "proxy_connect_timeout 400ms;");
+    over_tls(Step::Hold, "tls_handshake_timeout", &time_out());
 }
 
 /// What is allowed after each kind of failure, by the directive's value.
@@ -146,7 +151,7 @@ fn only_what_next_upstream_allows() {
     let old = Host::start(silent.then(), "old");
     old.vanish();
     for (rule, after_error, after_timeout) in RULES {
-        let conf = format!("proxy_next_upstream {rule}; proxy_connect_timeout 400ms;");
+        let conf = format!("proxy_next_upstream {rule}; {}", time_out());
         for (moved, allowed, status, cause) in [
             (&gone, after_error, 502, "connection_refused"),
             (&silent, after_timeout, 504, "connection_timeout"),

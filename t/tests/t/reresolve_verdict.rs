@@ -76,8 +76,7 @@ fn stale_for_later_requests() {
 #[test]
 fn fresh() {
     let moved = Moved::start();
-    let zone = Zone::addresses(["127.0.0.2", "127.0.0.3"]).ttl(0);
-    moved.dns.set("app.test", zone);
+    moved.dns.set("app.test", Zone::addresses(["127.0.0.2", "127.0.0.3"]));
     moved.new.kill();
     let nginx = moved.nginx().start();
     let seen = nginx.fetch("/");
@@ -90,7 +89,7 @@ fn fresh() {
     }
     assert!(!diagnosis.advice.contains("resolve"), "{}", diagnosis.advice);
     assert_eq!(*resolution(&seen, "current"), json!(["127.0.0.2", "127.0.0.3"]));
-    assert_eq!(*resolution(&seen, "ttl_s"), 0);
+    assert_eq!(*resolution(&seen, "ttl_s"), 30);
 }
 
 #[test]
