@@ -13,7 +13,7 @@ pub mod tls;
 pub mod uwsgi;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 
@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     open: Mutex<Vec<Weak<Stream>>>,
     /// What each connection received, in order of acceptance.
     received: Mutex<Vec<Vec<u8>>>,
+    /// TLS handshakes that took up an earlier session.
+    pub(crate) resumed: AtomicUsize,
 }
 
 impl Backend {
@@ -100,6 +102,12 @@ impl Backend {
             let open = self.shared.open.lock().unwrap();
             open.get(connection).is_some_and(|stream| stream.strong_count() == 0).then_some(())
         });
+    }
+
+    /// How many TLS handshakes took up an earlier session. Servers with clones of one configuration
+    /// know each other's sessions.
+    pub fn resumed(&self) -> usize {
+        self.shared.resumed.load(Ordering::SeqCst)
     }
 
     /// What the n-th connection (from 0) has sent so far, decrypted after `Step::Tls`.

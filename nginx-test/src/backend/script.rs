@@ -173,6 +173,7 @@ impl Player<'_> {
         let Wire::Plain(stream) = &self.wire else { panic!("Step::Tls twice") };
         let config = self.tls.clone().expect("Listening::tls before Step::Tls");
         let mut tls = TlsStream::accept(&config, Arc::clone(stream)).ok()?;
+        self.shared.resumed.fetch_add(usize::from(tls.is_resumed()), Ordering::SeqCst);
         pause(self)?;
         tls.flush().ok()?;
         self.wire = Wire::Tls(Box::new(tls));

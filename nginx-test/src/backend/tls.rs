@@ -8,7 +8,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
+use rustls::{
+    HandshakeKind, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::stream::Stream;
@@ -189,6 +191,11 @@ impl TlsStream {
             self.connection.process_new_packets().map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// Whether the client came with a session that this server knew.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     pub(crate) fn stream(&self) -> &Stream {
