@@ -31,7 +31,7 @@ pub(crate) use conf::{CidrList, ComplexValue, Conf, Directive, LogHeads, SetErro
 pub(crate) use guard::Point;
 pub(crate) use headers::Names;
 pub(crate) use nginx_sys::{NGX_LOG_NOTICE as LOG_NOTICE, NGX_LOG_WARN as LOG_WARN};
-pub(crate) use peers::PeerId;
+pub(crate) use peers::{PeerId, PeerMark};
 pub(crate) use request::{Finalizer, LogHandler, Request, RequestId};
 pub(crate) use reresolve::{
     Nginx, PickRef, UpstreamId, UpstreamRef, none_was_left, remap, running, set_alarm, spawn,

@@ -106,17 +106,23 @@ pub(super) unsafe fn list(upstream: *mut ngx_http_upstream_srv_conf_t) -> Option
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct PeerId(*mut ngx_http_upstream_rr_peer_t);
 
-impl PeerId {
-    /// The one that `name` would be the name of. It may be none at all: to be compared only.
-    pub(super) fn of_name(name: *mut nginx_sys::ngx_str_t) -> Self {
-        let offset = core::mem::offset_of!(ngx_http_upstream_rr_peer_t, name);
-        Self(name.wrapping_byte_sub(offset).cast())
+/// Where a server's name or address is kept, by which a balancer's choice is known again. With a
+/// zone, nginx gives the choice another name since 1.27.3 (ngx_http_upstream_connect).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct PeerMark(usize);
+
+impl PeerMark {
+    /// Of what may be no server at all: to be compared only.
+    pub(super) fn of<T>(place: *const T) -> Self {
+        Self(place.addr())
     }
 }
 
 /// What re-resolution has to know of a server.
 pub(super) struct Found<'p> {
     pub(super) peer: PeerId,
+    /// Of its name and its address.
+    pub(super) marks: [PeerMark; 2],
     pub(super) backup: bool,
     /// The argument of `server`.
     pub(super) server: &'p [u8],
@@ -136,6 +142,7 @@ pub(super) unsafe fn find<'p>(upstream: *mut ngx_http_upstream_srv_conf_t) -> Ve
     let all = unsafe { all(peers) }.filter(|(peer, _)| !is_resolved(peer));
     all.map(|(peer, backup)| Found {
         peer: PeerId(core::ptr::from_ref(peer).cast_mut()),
+        marks: [PeerMark::of(&raw const peer.name), PeerMark::of(peer.sockaddr)],
         backup,
         // SAFETY: a peer's texts and address live as long as it.
         server: unsafe { text::bytes(peer.server) },

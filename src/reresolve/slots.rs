@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::names::NameId;
-use crate::ffi::PeerId;
+use crate::ffi::{PeerId, PeerMark};
 
 /// One address of a `server`, as nginx found it when it read the configuration: the balancer chooses
 /// among these.
@@ -39,6 +39,8 @@ impl Slot {
 /// What is known of a slot before the names are.
 pub(crate) struct Found {
     pub(crate) peer: PeerId,
+    /// By which the balancer's choice of it is known.
+    pub(crate) marks: [PeerMark; 2],
     pub(crate) server: Box<[u8]>,
     pub(crate) configured: SocketAddr,
     /// Backup servers are a group of their own.
@@ -59,7 +61,7 @@ struct Group {
 pub(crate) struct Slots {
     list: Vec<Slot>,
     groups: Vec<Group>,
-    by_peer: HashMap<PeerId, usize>,
+    by_mark: HashMap<PeerMark, usize>,
     /// The balancer hashes: one key, one server, and so one address for a slot.
     pinned: bool,
     moved: Cell<bool>,
@@ -72,7 +74,7 @@ impl Slots {
         let mut groups: Vec<Group> = Vec::new();
         let mut keys: HashMap<(Box<[u8]>, u16, bool), usize> = HashMap::new();
         let mut list = Vec::with_capacity(found.len());
-        let mut by_peer = HashMap::with_capacity(found.len());
+        let mut by_mark = HashMap::new();
         for (index, one) in found.into_iter().enumerate() {
             let group = one.name.map(|name| {
                 let key = (one.server.clone(), one.configured.port(), one.backup);
@@ -88,7 +90,7 @@ impl Slots {
                 }
                 at
             });
-            by_peer.insert(one.peer, index);
+            by_mark.extend(one.marks.map(|mark| (mark, index)));
             list.push(Slot {
                 peer: one.peer,
                 server: one.server,
@@ -102,7 +104,7 @@ impl Slots {
         Self {
             list,
             groups,
-            by_peer,
+            by_mark,
             pinned,
             moved: Cell::new(false),
             ever_moved: Cell::new(false),
@@ -133,9 +135,9 @@ impl Slots {
         self.list.get(index)
     }
 
-    /// Which slot the balancer's `peer` is.
-    pub(crate) fn index_of(&self, peer: PeerId) -> Option<usize> {
-        self.by_peer.get(&peer).copied()
+    /// Which slot the balancer has chosen, if one of them.
+    pub(crate) fn index_of(&self, mark: PeerMark) -> Option<usize> {
+        self.by_mark.get(&mark).copied()
     }
 
     /// Gives `name`'s addresses to its slots; returns those that have another one now.

@@ -17,7 +17,7 @@ use nginx_sys::{
 
 use super::hook::{Hook, upstream_of};
 use super::{placeholder, tries};
-use crate::ffi::peers::PeerId;
+use crate::ffi::peers::PeerMark;
 use crate::ffi::{guard, pool};
 use crate::reresolve::{NameId, Slots};
 
@@ -165,7 +165,7 @@ impl Pick {
                     }
                 }
                 Given::Nothing => {
-                    let slot = guard::run(None, || slot_by_name(hook, pc));
+                    let slot = guard::run(None, || slot_chosen(hook, pc));
                     pick.last.set(slot);
                     hook.tell_balancer(pc, data, state);
                     if failed {
@@ -254,18 +254,20 @@ impl Pick {
         match given {
             Given::Chosen(Some(slot)) | Given::Fresh(slot) => Some(slot),
             // SAFETY: the caller's contract.
-            Given::Chosen(None) | Given::Nothing => unsafe { slot_by_name(self.hook(), pc) },
+            Given::Chosen(None) | Given::Nothing => unsafe { slot_chosen(self.hook(), pc) },
             Given::Void => None,
         }
     }
 }
 
-/// The slot whose peer's name `pc->name` is: not so after a translation.
+/// The slot that the balancer has chosen: nobody knows after a translation.
 ///
 /// # Safety
 /// `pc` must be `&u->peer` of the upstream of `hook`.
-pub(super) unsafe fn slot_by_name(hook: &Hook, pc: *mut ngx_peer_connection_t) -> Option<usize> {
+pub(super) unsafe fn slot_chosen(hook: &Hook, pc: *mut ngx_peer_connection_t) -> Option<usize> {
+    let slots = hook.slots()?;
     // SAFETY: the caller's contract.
-    let name = unsafe { (*pc).name };
-    hook.slots()?.index_of(PeerId::of_name(name))
+    let (sockaddr, name) = unsafe { ((*pc).sockaddr, (*pc).name) };
+    // nginx forgets the address when it frees a server, but not the name.
+    slots.index_of(PeerMark::of(sockaddr)).or_else(|| slots.index_of(PeerMark::of(name)))
 }

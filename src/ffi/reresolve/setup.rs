@@ -379,8 +379,8 @@ unsafe fn found(upstream: *mut ngx_http_upstream_srv_conf_t) -> Vec<(Box<[u8]>, 
         .map(|(configured, one)| {
             // The one server of a proxy_pass has no text of its own.
             let server: Box<[u8]> = if one.server.is_empty() { host } else { one.server }.into();
-            let (peer, backup) = (one.peer, one.backup);
-            (server.clone(), Found { peer, server, configured, backup, name: None })
+            let (peer, marks, backup) = (one.peer, one.marks, one.backup);
+            (server.clone(), Found { peer, marks, server, configured, backup, name: None })
         })
         .collect()
 }

@@ -7,7 +7,7 @@ use nginx_sys::{
     ngx_str_t, ngx_uint_t,
 };
 
-use super::{Given, Pick, slot_by_name};
+use super::{Given, Pick, slot_chosen};
 use crate::ffi::address::Storage;
 use crate::ffi::peers;
 
@@ -32,7 +32,7 @@ impl Pick {
             return rc;
         }
         // SAFETY: the caller's contract.
-        let Some(slot) = (unsafe { slot_by_name(self.hook(), pc) }) else { return rc };
+        let Some(slot) = (unsafe { slot_chosen(self.hook(), pc) }) else { return rc };
         self.given.set(Given::Chosen(Some(slot)));
         self.last.set(Some(slot));
         let Some(slots) = self.slots() else { return rc };

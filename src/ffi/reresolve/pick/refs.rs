@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nginx_sys::ngx_http_upstream_t;
 
-use super::{Pick, slot_by_name};
+use super::{Pick, slot_chosen};
 use crate::ffi::reresolve::{placeholder, setup};
 use crate::reresolve::{NameId, Slot};
 
@@ -77,7 +77,7 @@ impl UpstreamId {
         unsafe {
             let hook = setup::find((*self.0).upstream.as_mut()?)?;
             let last = self.pick().and_then(|pick| pick.last.get());
-            let slot = slot_by_name(hook, &raw mut (*self.0).peer).or(last)?;
+            let slot = slot_chosen(hook, &raw mut (*self.0).peer).or(last)?;
             hook.slots()?.slot(slot)
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use nginx_sys::ngx_peer_connection_t;
 
-use super::{Pick, slot_by_name};
+use super::{Pick, slot_chosen};
 use crate::ffi::reresolve::hook::{Hook, upstream_of};
 use crate::ffi::{address, guard};
 use crate::reresolve::Slots;
@@ -48,7 +48,7 @@ unsafe fn slot_and_address(
         let pick = Pick::existing(hook, upstream_of(pc));
         let slot = match pick {
             Some(pick) => pick.slot_now(pc, pick.given.get()),
-            None => slot_by_name(hook, pc),
+            None => slot_chosen(hook, pc),
         }?;
         Some((hook.slots()?, slot, address::read((*pc).sockaddr)?))
     }
