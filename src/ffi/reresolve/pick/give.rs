@@ -32,9 +32,10 @@ impl Pick {
             return rc;
         }
         // SAFETY: the caller's contract.
-        let Some(slot) = (unsafe { slot_chosen(self.hook(), pc) }) else { return rc };
-        self.given.set(Given::Chosen(Some(slot)));
-        self.last.set(Some(slot));
+        let slot = unsafe { slot_chosen(self.hook(), pc) };
+        self.given.set(Given::Chosen(slot));
+        self.last.set(slot);
+        let Some(slot) = slot else { return rc };
         let Some(slots) = self.slots() else { return rc };
         let configured = slots.slot(slot).map(|slot| slot.configured);
         if let Some(address) = slots.next_address(slot).filter(|to| Some(*to) != configured) {

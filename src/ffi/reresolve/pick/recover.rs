@@ -24,6 +24,7 @@ impl Pick {
     /// As [`Pick::chosen`].
     pub(super) unsafe fn none_chosen(&self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
         self.given.set(Given::Nothing);
+        self.last.set(None);
         let Some(reresolve) = setup::running() else { return BUSY };
         if let Some((slot, address)) = self.untried() {
             // SAFETY: the caller's contract.
