@@ -1,5 +1,7 @@
 //! An upstream's servers: which one an address belongs to, and why none could be chosen.
 
+mod again;
+
 use diagnosis::Peers;
 use diagnosis::evidence::peers::{MAX_LISTED, Peer};
 use nginx_sys::{
@@ -7,6 +9,7 @@ use nginx_sys::{
 };
 
 use super::text;
+pub(super) use again::begin_again;
 
 /// Addresses and `server` arguments are copied up to here.
 const MAX_TEXT: usize = 256;

@@ -17,7 +17,7 @@ use nginx_sys::{
 
 use super::hook::{Hook, upstream_of};
 use super::{placeholder, tries};
-use crate::ffi::peers::PeerMark;
+use crate::ffi::peers::{self, PeerMark};
 use crate::ffi::{guard, pool};
 use crate::reresolve::{NameId, Slots};
 
@@ -105,6 +105,7 @@ impl Pick {
         unsafe {
             if pick.void_state.take() {
                 tries::drop_last_but_one(pick.u);
+                guard::run((), || peers::begin_again(hook.upstream, data));
             }
             match pick.next.replace(Next::Choice) {
                 Next::Choice => {

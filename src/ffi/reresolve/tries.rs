@@ -47,6 +47,22 @@ unsafe fn conf<'c>(u: *mut ngx_http_upstream_t) -> Option<&'c ngx_http_upstream_
 /// As [`request_of`].
 pub(super) unsafe fn allow(u: *mut ngx_http_upstream_t, kind: u32) -> bool {
     // SAFETY: the caller's contract.
+    unsafe { allow_after(u, kind, 0) }
+}
+
+/// The same while nginx chooses a server: it has already counted the attempt that this is for.
+///
+/// # Safety
+/// As [`request_of`].
+pub(super) unsafe fn allow_this(u: *mut ngx_http_upstream_t, kind: u32) -> bool {
+    // SAFETY: the caller's contract.
+    unsafe { allow_after(u, kind, 1) }
+}
+
+/// # Safety
+/// As [`request_of`].
+unsafe fn allow_after(u: *mut ngx_http_upstream_t, kind: u32, uncounted: usize) -> bool {
+    // SAFETY: the caller's contract.
     let Some(conf) = (unsafe { conf(u) }) else { return false };
     if conf.next_upstream & kind as usize == 0 {
         return false;
@@ -62,7 +78,7 @@ pub(super) unsafe fn allow(u: *mut ngx_http_upstream_t, kind: u32) -> bool {
     conf.next_upstream_tries == 0
         || unsafe { request_of(u) }.is_some_and(|r| {
             // SAFETY: as above.
-            conf.next_upstream_tries > unsafe { attempts(r) }
+            conf.next_upstream_tries > unsafe { attempts(r) }.saturating_sub(uncounted)
         })
 }
 

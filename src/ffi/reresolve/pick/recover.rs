@@ -33,28 +33,26 @@ impl Pick {
         // SAFETY: a configured upstream of the worker's cycle; the balancer has let go of its locks.
         let counts = unsafe { peers::count(self.hook().upstream) };
         // At their limits of connections, servers are where they are.
-        if self.waited_ms.get().is_some() || counts.is_some_and(|counts| counts.failed == 0) {
+        let has_failed =
+            !self.failed.borrow().is_empty() || counts.is_none_or(|counts| counts.failed > 0);
+        // SAFETY: the caller's contract.
+        if !has_failed || !unsafe { tries::allow_this(self.u, NGX_HTTP_UPSTREAM_FT_ERROR) } {
             return BUSY;
         }
         self.busy.set(true);
         for name in self.names() {
             reresolve.ask_after_failure(name);
         }
-        // SAFETY: the caller's contract; nginx prints this name, which the balancer has set.
-        let worth_it = self.may_wait(reresolve)
-            && unsafe { tries::allow(self.u, NGX_HTTP_UPSTREAM_FT_ERROR) }
-            && !unsafe { (*pc).name }.is_null();
-        if !worth_it {
-            self.busy.set(false);
-            return BUSY;
-        }
-        // SAFETY: as above.
-        unsafe {
-            if self.wait(pc) == AGAIN {
-                return AGAIN;
+        // SAFETY: as above; nginx prints this name, which the balancer has set.
+        if self.may_wait(reresolve) && !unsafe { (*pc).name }.is_null() {
+            // SAFETY: as above.
+            unsafe {
+                if self.wait(pc) == AGAIN {
+                    return AGAIN;
+                }
+                // nginx frees a peer if there is an address, and the balancer has chosen none.
+                (*pc).sockaddr = core::ptr::null_mut();
             }
-            // nginx frees a peer if there is an address, and the balancer has chosen none.
-            (*pc).sockaddr = core::ptr::null_mut();
         }
         self.given.set(Given::Nothing);
         self.busy.set(false);
@@ -70,8 +68,9 @@ impl Pick {
         // SAFETY: the caller's contract.
         unsafe {
             // nginx frees a peer only if there is an address.
-            if let Some(address) = self.tried.borrow().last() {
-                self.translate(pc, *address);
+            let tried = self.tried.borrow().last().copied();
+            if let Some(address) = tried.filter(|_| !self.busy.get()) {
+                self.translate(pc, address);
             } else {
                 let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
                 let name = (*pc).name;
@@ -126,10 +125,10 @@ impl Pick {
                 // The balancer is asked again: whoever has moved is no longer put aside.
                 (*pc).tries = (*pc).tries.max(1);
                 self.void_state.set(true);
-                return;
+            } else {
+                tries::drop_last(self.u);
+                (*pc).tries = 0;
             }
-            tries::drop_last(self.u);
-            (*pc).tries = 0;
             if let Some((slot, address)) = self.untried() {
                 self.next.set(Next::Fresh(slot, address));
                 (*pc).tries = 1;
