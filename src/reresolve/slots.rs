@@ -171,6 +171,14 @@ impl Slots {
         Some(SocketAddr::new(ip, slot.configured.port()))
     }
 
+    /// Whether requests for the slot are sent to that address now.
+    pub(crate) fn has(&self, index: usize, address: IpAddr) -> bool {
+        let Some(slot) = self.list.get(index) else { return false };
+        let group = slot.group.and_then(|group| self.groups.get(group));
+        slot.now.get() == address
+            || group.is_some_and(|group| group.rotation.borrow().contains(&address))
+    }
+
     /// An address of the slot's name, `current` ones, that is not among `tried`; its own first.
     pub(crate) fn untried(
         &self,

@@ -151,9 +151,9 @@ impl Pick {
             return unsafe { hook.tell_balancer(pc, data, state) };
         };
         let given = pick.given.replace(Given::Nothing);
+        let counts = state & NGX_PEER_FAILED as ngx_uint_t != 0;
         // SAFETY: u is alive while nginx frees its peer.
-        let failed =
-            state & NGX_PEER_FAILED as ngx_uint_t != 0 && unsafe { (*u).request_sent() } == 0;
+        let failed = counts && unsafe { (*u).request_sent() } == 0;
         // SAFETY: the caller's contract, for all of these.
         unsafe {
             match given {
@@ -161,6 +161,9 @@ impl Pick {
                     // A first failure: nginx got the balancer's choice before there was a pick.
                     let slot = guard::run(None, || pick.slot_now(pc, given));
                     hook.tell_balancer(pc, data, state);
+                    if counts {
+                        guard::run((), || pick.excuse(pc, slot));
+                    }
                     if failed {
                         guard::run((), || pick.trouble(pc, slot));
                     }
@@ -169,12 +172,16 @@ impl Pick {
                     let slot = guard::run(None, || slot_chosen(hook, pc));
                     pick.last.set(slot);
                     hook.tell_balancer(pc, data, state);
+                    if counts {
+                        guard::run((), || pick.excuse(pc, slot));
+                    }
                     if failed {
                         guard::run((), || pick.trouble(pc, slot));
                     }
                 }
                 Given::Fresh(slot) => guard::run((), || {
                     pick.leave(slot, state);
+                    pick.excuse(pc, Some(slot));
                     (*pc).tries = 0;
                     if failed {
                         pick.trouble(pc, Some(slot));

@@ -8,7 +8,7 @@ use nginx_sys::{
 };
 
 use super::{Given, Pick, slot_chosen};
-use crate::ffi::address::Storage;
+use crate::ffi::address::{self, Storage};
 use crate::ffi::peers;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
@@ -86,6 +86,24 @@ impl Pick {
             let failed = state & NGX_PEER_FAILED as ngx_uint_t != 0;
             // SAFETY: one of the upstream's peers, which `fresh` has entered.
             unsafe { peers::leave(self.hook().upstream, slot.peer, failed) };
+        }
+    }
+
+    /// Forgets a failure that the balancer has just counted, if it is one of an address that the
+    /// slot does not have any more: the name has moved while the attempt was under way.
+    ///
+    /// # Safety
+    /// As [`Pick::chosen`].
+    pub(super) unsafe fn excuse(&self, pc: *mut ngx_peer_connection_t, slot: Option<usize>) {
+        let Some((slots, slot)) = self.slots().zip(slot) else { return };
+        // SAFETY: the caller's contract.
+        let Some(address) = (unsafe { address::read((*pc).sockaddr) }) else { return };
+        if slots.has(slot, address.ip()) {
+            return;
+        }
+        if let Some(slot) = slots.slot(slot) {
+            // SAFETY: one of the upstream's peers, and the balancer has come back from its locks.
+            unsafe { peers::forget_failures(self.hook().upstream, slot.peer) };
         }
     }
 
