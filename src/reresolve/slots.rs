@@ -116,9 +116,14 @@ impl Slots {
         self.moved.get()
     }
 
-    /// Whether that has ever been so.
+    /// Whether that has ever been so, or a slot was ever given an address that is not its own.
     pub(crate) fn have_ever_moved(&self) -> bool {
         self.ever_moved.get()
+    }
+
+    /// A request is given an address of a slot that need not be the slot's own.
+    pub(crate) fn mix(&self) {
+        self.ever_moved.set(true);
     }
 
     /// Whether there is a name among them.

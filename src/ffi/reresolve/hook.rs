@@ -307,9 +307,9 @@ unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_vo
 unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) {
     // SAFETY: nginx, or keepalive, passes &u->peer.
     let Some(hook) = (unsafe { hook_of(pc) }) else { return };
-    if hook.has_ever_moved() {
-        // SAFETY: as above.
-        unsafe { Pick::note_session(hook, pc) };
+    // SAFETY: as above.
+    if hook.has_ever_moved() && !unsafe { Pick::note_session(hook, pc) } {
+        return;
     }
     if let Some(original) = hook.original.get().save_session {
         // SAFETY: the balancer's own function with its own data.

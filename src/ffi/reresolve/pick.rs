@@ -67,6 +67,8 @@ pub(crate) struct Pick {
     void_state: Cell<bool>,
     /// The slot of the last attempt.
     last: Cell<Option<usize>>,
+    /// The one that the balancer has chosen last, and still believes in.
+    balancers: Cell<Option<usize>>,
     /// The fresh address that the request was sent to in the end.
     used: Cell<Option<SocketAddr>>,
     /// When the request began to wait, and how long it has waited before.
@@ -171,6 +173,7 @@ impl Pick {
                 Given::Nothing => {
                     let slot = guard::run(None, || slot_chosen(hook, pc));
                     pick.last.set(slot);
+                    pick.balancers.set(slot);
                     hook.tell_balancer(pc, data, state);
                     if counts {
                         guard::run((), || pick.excuse(pc, slot));
@@ -211,6 +214,7 @@ impl Pick {
                 busy: Cell::new(false),
                 void_state: Cell::new(false),
                 last: Cell::new(None),
+                balancers: Cell::new(None),
                 used: Cell::new(None),
                 waits_since: Cell::new(None),
                 waited_ms: Cell::new(None),

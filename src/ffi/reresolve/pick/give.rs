@@ -35,6 +35,7 @@ impl Pick {
         let slot = unsafe { slot_chosen(self.hook(), pc) };
         self.given.set(Given::Chosen(slot));
         self.last.set(slot);
+        self.balancers.set(slot);
         let Some(slot) = slot else { return rc };
         let Some(slots) = self.slots() else { return rc };
         let configured = slots.slot(slot).map(|slot| slot.configured);
@@ -74,6 +75,9 @@ impl Pick {
             }
         }
         self.given.set(Given::Fresh(slot));
+        if let Some(slots) = self.slots() {
+            slots.mix();
+        }
         self.last.set(Some(slot));
         self.used.set(Some(address));
         OK
