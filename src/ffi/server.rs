@@ -37,13 +37,12 @@ pub(super) fn write(u: &ngx_http_upstream_t, address: &[u8], out: &mut Vec<u8>) 
 
 /// The server whose address re-resolution has replaced: the balancer does not know that one.
 fn moved<'u>(u: &'u ngx_http_upstream_t, address: &[u8]) -> Option<&'u [u8]> {
-    // SAFETY: nginx prints this name in its own error context (ngx_http_log_error_handler).
-    if !core::ptr::eq(address, unsafe { text::bytes_at(u.peer.name) }) {
-        return None;
-    }
     // SAFETY: the request is alive, and used for this call only.
     let upstream = unsafe { UpstreamId::new(core::ptr::from_ref(u).cast_mut()) };
-    upstream.server().map(|slot| &*slot.server)
+    // SAFETY: nginx prints this name in its own error context (ngx_http_log_error_handler).
+    let is_last = core::ptr::eq(address, unsafe { text::bytes_at(u.peer.name) });
+    let slot = if is_last { upstream.server() } else { upstream.server_at(address) };
+    slot.map(|slot| &*slot.server)
 }
 
 /// Writes the only server of an upstream that `proxy_pass` made by itself.

@@ -184,6 +184,17 @@ impl Slots {
             || group.is_some_and(|group| group.rotation.borrow().contains(&address))
     }
 
+    /// The slot whose requests are sent to `address`, which is another one than it was configured
+    /// with; `None` when slots of different servers are.
+    pub(crate) fn only_one_moved_to(&self, address: SocketAddr) -> Option<&Slot> {
+        let is_there = |(index, slot): &(usize, &Slot)| {
+            slot.configured.port() == address.port() && self.has(*index, address.ip())
+        };
+        let mut there = self.list.iter().enumerate().filter(is_there).map(|(_, slot)| slot);
+        let first = there.next().filter(|slot| slot.configured != address)?;
+        there.all(|slot| slot.server == first.server).then_some(first)
+    }
+
     /// An address of the slot's name, `current` ones, that is not among `tried`; its own first.
     pub(crate) fn untried(
         &self,

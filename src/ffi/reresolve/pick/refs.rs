@@ -81,4 +81,12 @@ impl UpstreamId {
             hook.slots()?.slot(slot)
         }
     }
+
+    /// The server that an earlier attempt went to, if its address is one that a name has moved to.
+    pub(in crate::ffi) fn server_at<'r>(self, address: &[u8]) -> Option<&'r Slot> {
+        // SAFETY: as in `pick`.
+        let hook = unsafe { setup::find((*self.0).upstream.as_mut()?) }?;
+        let slots = hook.slots().filter(|slots| slots.have_moved())?;
+        slots.only_one_moved_to(std::str::from_utf8(address).ok()?.parse().ok()?)
+    }
 }
