@@ -55,6 +55,7 @@ mod moves;
 mod protocol;
 mod protocols;
 mod reresolve;
+mod reresolve_aside;
 mod reresolve_balancers;
 mod reresolve_bodies;
 mod reresolve_busy;
