@@ -56,6 +56,7 @@ mod protocol;
 mod protocols;
 mod reresolve;
 mod reresolve_aside;
+mod reresolve_backup;
 mod reresolve_balancers;
 mod reresolve_bodies;
 mod reresolve_busy;
