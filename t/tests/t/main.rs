@@ -66,6 +66,7 @@ mod reresolve_failures;
 mod reresolve_families;
 mod reresolve_flip;
 mod reresolve_hostile;
+mod reresolve_keepalive;
 mod reresolve_leave;
 mod reresolve_lifecycle;
 mod reresolve_protocols;
