@@ -77,6 +77,7 @@ mod reresolve_soak;
 mod reresolve_storm;
 mod reresolve_system;
 mod reresolve_ttl;
+mod reresolve_upstreams;
 mod reresolve_verdict;
 mod reresolve_wait;
 mod resolve;
