@@ -74,6 +74,7 @@ mod reresolve_records;
 mod reresolve_scope;
 mod reresolve_several;
 mod reresolve_soak;
+mod reresolve_spread;
 mod reresolve_storm;
 mod reresolve_system;
 mod reresolve_ttl;
