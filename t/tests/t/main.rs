@@ -65,6 +65,7 @@ mod reresolve_exhaustion;
 mod reresolve_failures;
 mod reresolve_families;
 mod reresolve_flip;
+mod reresolve_four_six;
 mod reresolve_hostile;
 mod reresolve_keepalive;
 mod reresolve_leave;
