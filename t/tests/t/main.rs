@@ -78,6 +78,7 @@ mod reresolve_soak;
 mod reresolve_spread;
 mod reresolve_storm;
 mod reresolve_system;
+mod reresolve_tls;
 mod reresolve_ttl;
 mod reresolve_upstreams;
 mod reresolve_verdict;
