@@ -67,6 +67,7 @@ mod reresolve_families;
 mod reresolve_flip;
 mod reresolve_four_six;
 mod reresolve_hostile;
+mod reresolve_in_flight;
 mod reresolve_keepalive;
 mod reresolve_leave;
 mod reresolve_lifecycle;
