@@ -61,6 +61,7 @@ mod reresolve_balancers;
 mod reresolve_bodies;
 mod reresolve_busy;
 mod reresolve_conf;
+mod reresolve_each_protocol;
 mod reresolve_exhaustion;
 mod reresolve_failures;
 mod reresolve_families;
