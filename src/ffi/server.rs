@@ -15,10 +15,10 @@ pub(super) fn write(u: &ngx_http_upstream_t, address: &[u8], out: &mut Vec<u8>) 
     match unsafe { (u.upstream.as_ref(), u.resolved.as_ref()) } {
         (Some(block), _) if is_its_own_server(block) => implicit(block, out),
         (Some(_), _) if address.is_empty() => {}
-        (Some(_), _) if moved(u, address).is_some() => {
-            with_port(moved(u, address).unwrap_or_default(), out);
-        }
         (Some(block), _) => {
+            if let Some(server) = moved(u, address) {
+                return with_port(server, out);
+            }
             let write = |server: &[u8]| with_port(server, out);
             // SAFETY: a configured upstream; nginx holds no lock of its servers when it logs
             // an error (the warning inside ngx_http_upstream_free_round_robin_peer is none).

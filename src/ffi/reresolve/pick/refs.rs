@@ -76,9 +76,9 @@ impl UpstreamId {
         // SAFETY: as in `pick`.
         unsafe {
             let hook = setup::find((*self.0).upstream.as_mut()?)?;
-            let last = self.pick().and_then(|pick| pick.last.get());
-            let slot = slot_chosen(hook, &raw mut (*self.0).peer).or(last)?;
-            hook.slots()?.slot(slot)
+            let slots = hook.slots()?;
+            let last = move || Pick::existing(hook, self.0)?.last.get();
+            slots.slot(slot_chosen(hook, &raw mut (*self.0).peer).or_else(last)?)
         }
     }
 
