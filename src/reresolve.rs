@@ -31,9 +31,11 @@ pub(crate) use names::{Collector, NameId};
 pub(crate) use settings::{Mode, Servers, Settings};
 pub(crate) use slots::{Found, Slot, Slots};
 
-/// Names that one worker asks for at a time: each takes two connections and descriptors. The others
-/// wait for their turn.
+/// Names that one worker asks for at a time; the others wait for their turn.
 const MAX_IN_FLIGHT: usize = 64;
+/// A name takes two connections and descriptors, and six while a name server is silent, as each
+/// question is asked three times. All of them together leave most of the worker's to its requests.
+const CONNECTIONS_PER_NAME: u64 = 32;
 
 /// What has come back.
 enum Event {
@@ -105,7 +107,7 @@ impl Reresolve {
             .name_mut(id)
             .and_then(|name| name.set.ask(cycle::now_ms(), reason));
         let Some(families) = asked else { return };
-        if self.in_flight.get() >= MAX_IN_FLIGHT {
+        if self.in_flight.get() >= most_in_flight() {
             self.backlog.borrow_mut().push_back((id, families));
         } else {
             self.start(id, families);
@@ -139,7 +141,7 @@ impl Reresolve {
                 Event::End => self.in_flight.set(self.in_flight.get().saturating_sub(1)),
             }
         }
-        while self.in_flight.get() < MAX_IN_FLIGHT {
+        while self.in_flight.get() < most_in_flight() {
             let next = self.backlog.borrow_mut().pop_front();
             let Some((id, families)) = next else { break };
             self.start(id, families);
@@ -221,4 +223,9 @@ impl Reresolve {
     pub(crate) fn remove_waiting(&self, pick: PickRef) {
         self.waiting.borrow_mut().retain(|other| *other != pick);
     }
+}
+
+fn most_in_flight() -> usize {
+    let share = cycle::connections().limit.checked_div(CONNECTIONS_PER_NAME).unwrap_or(0);
+    usize::try_from(share).unwrap_or(MAX_IN_FLIGHT).clamp(2, MAX_IN_FLIGHT)
 }
