@@ -46,6 +46,30 @@ fn a_storm_of_failures() {
     assert!(asked >= 4, "{asked} questions");
 }
 
+/// A name server is silent, which costs three sockets for each family of a name: most connections
+/// stay free for requests.
+#[test]
+fn many_names_and_a_silent_server() {
+    const NAMES: usize = 100;
+    let (dns, port) = (Dns::start().saying(Zone::silent()), Port::reserve());
+    let old = Host::start(port.at([127, 0, 0, 2]), "old");
+    let names: Vec<_> = (0..NAMES).map(|n| format!("n{n}.test")).collect();
+    let each = |text: &dyn Fn(&String) -> String| names.iter().map(text).collect::<String>();
+    let upstreams = each(&|name| format!("upstream {name} {{ server {name}:%port%; }} "));
+    let mut hosts: Vec<_> = names.iter().map(|name| ("127.0.0.2", name.as_str())).collect();
+    hosts.push(("127.0.0.2", "app.test"));
+    let nginx = behind(&dns, &port).worker_connections(512).hosts(&hosts);
+    let nginx = nginx.set("beside", upstreams).set("resolve", "ttl min=10ms timeout=20s").start();
+    // All of them are due at once, and some questions are repeated already.
+    dns.wait_for_questions(90);
+    let most = 3 + 2 + 512 / 32 * 6;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", nginx.workers()[0])).unwrap().count();
+    // Besides, some files.
+    assert!(open < most + 20, "{open} descriptors");
+    answered(&nginx, "old");
+    drop(old);
+}
+
 /// Names of several blocks fail at once: each is asked for, and no more than that.
 #[test]
 fn many_names() {
