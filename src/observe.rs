@@ -217,10 +217,15 @@ pub(crate) fn look_again(request: Request<'_>, watched: bool) {
 }
 
 /// Adds what DNS has said since about the attempts of a main request.
+#[inline]
 pub(crate) fn resolve(main: Request<'_>) {
-    if !main.main_conf().looks_up.get() {
-        return;
+    if main.main_conf().looks_up.get() {
+        resolve_record(main);
     }
+}
+
+#[cold]
+fn resolve_record(main: Request<'_>) {
     let Some((record, reresolve)) = main.record().zip(ffi::running()) else { return };
     record.borrow_mut().resolve(|lookup| reresolve.resolution(lookup));
 }

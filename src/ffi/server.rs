@@ -99,6 +99,7 @@ unsafe fn configured<'c>(
 }
 
 /// `server app;` means port 80.
+#[inline]
 fn with_port(server: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(server);
     let before_digits = server.iter().rposition(|byte| !byte.is_ascii_digit());

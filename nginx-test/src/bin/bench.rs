@@ -159,7 +159,7 @@ fn main() -> ExitCode {
             limits: |setup| match setup {
                 Setup::Bare | Setup::BareConditional | Setup::FailuresOnly => &[],
                 Setup::WithoutEvidence => &[6_000],
-                Setup::EveryLine => &[500, 6_200],
+                Setup::EveryLine => &[500, 6_500],
             },
         },
     ];

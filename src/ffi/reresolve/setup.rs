@@ -198,7 +198,13 @@ unsafe extern "C" fn init_upstream(
     let Some(original) = hook.init_upstream.get() else { return ERROR };
     // SAFETY: the function that ours has replaced, with the arguments meant for it.
     let rc = unsafe { original(cf, upstream) };
-    if rc == OK {
+    // All of the http block has been read by now (ngx_http_upstream_init_main_conf).
+    // SAFETY: as above, with the http block's context.
+    let is_on = unsafe {
+        let http = &*srv_conf((*(*cf).ctx.cast::<ngx_http_conf_ctx_t>()).srv_conf);
+        own_conf(upstream).unwrap_or(http).resolve(http).is_some()
+    };
+    if rc == OK && is_on {
         // SAFETY: a configured upstream, which the balancer has just set up.
         let init = unsafe { &mut (*upstream).peer.init };
         hook.init.set(*init);
