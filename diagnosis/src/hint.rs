@@ -23,7 +23,8 @@ pub enum Hint {
     LoopbackInContainer,
     /// The address is no longer among those of its name.
     AddressLeftDns,
-    /// The idle connection was older than the back end's keepalive time-out may be.
+    /// The back end closed a connection that had been idle for a second or more, before nginx's own
+    /// `keepalive_timeout` was over.
     KeepaliveIdleExpired,
     /// The port refused and answered in turns a short while ago.
     BackendRestarting,

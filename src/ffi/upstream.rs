@@ -213,6 +213,8 @@ impl<'r> Upstream<'r> {
             age_ms: now.wrapping_sub(connection.start_time) as u64,
             // Counted by ngx_http_upstream_connect.
             requests: connection.requests as u64,
+            // SAFETY: new's contract; used for this call only.
+            keepalive_timeout_ms: unsafe { UpstreamId::new(self.raw) }.keepalive_timeout_ms(),
             tcp: system::tcp_info(connection.fd),
         })
     }

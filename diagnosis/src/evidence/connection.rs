@@ -10,6 +10,9 @@ pub struct Connection {
     pub age_ms: u64,
     /// Requests that it was used for, this one included.
     pub requests: u64,
+    /// How long nginx itself keeps an idle connection of this upstream (`keepalive_timeout`),
+    /// milliseconds, where that is known.
+    pub keepalive_timeout_ms: Option<u64>,
     /// What the kernel knows of it; `None` for a unix socket, or where it does not tell.
     pub tcp: Option<Tcp>,
 }
@@ -41,11 +44,12 @@ pub fn find(
 fn ended(attempt: &Attempt, bytes_sent: u64, connection: Option<Connection>) -> Evidence {
     let mut facts =
         vec![("bytes_sent", bytes_sent.into()), ("bytes_received", attempt.bytes_received.into())];
-    if let Some(Connection { age_ms, requests, .. }) = connection.filter(|_| attempt.reused) {
+    if let Some(connection) = connection.filter(|_| attempt.reused) {
         facts.extend([
-            ("connection_age_ms", age_ms.into()),
-            ("connection_requests", requests.into()),
+            ("connection_age_ms", connection.age_ms.into()),
+            ("connection_requests", connection.requests.into()),
         ]);
+        facts.extend(connection.keepalive_timeout_ms.map(|ms| ("keepalive_timeout_ms", ms.into())));
     }
     let idle = connection.and_then(|connection| idle_ms(attempt, connection));
     facts.extend(idle.map(|ms| ("connection_idle_ms", ms.into())));
@@ -56,12 +60,16 @@ fn ended(attempt: &Attempt, bytes_sent: u64, connection: Option<Connection>) -> 
             ("tcp_unacknowledged", tcp.unacknowledged.into()),
         ]);
     }
-    let found = Evidence::new(None, facts);
     match idle.filter(|ms| *ms >= LONG_IDLE_MS) {
         Some(ms) if attempt.verdict.cause == Cause::KeepaliveStale => {
-            found.advising(closed_idle(attempt.address(), ms))
+            let kept_ms = connection.and_then(|connection| connection.keepalive_timeout_ms);
+            Evidence::new(Hint::KeepaliveIdleExpired, facts).advising(closed_idle(
+                attempt.address(),
+                ms,
+                kept_ms,
+            ))
         }
-        Some(_) | None => found,
+        Some(_) | None => Evidence::new(None, facts),
     }
 }
 
@@ -75,12 +83,13 @@ fn idle_ms(attempt: &Attempt, connection: Connection) -> Option<u64> {
     connection.tcp?.silent_ms.checked_sub(attempt.ms?).filter(|_| untouched)
 }
 
-fn closed_idle(address: &[u8], ms: u64) -> String {
+fn closed_idle(address: &[u8], ms: u64, kept_ms: Option<u64>) -> String {
     let address = printable::plain(address);
     let (address, seconds) = (String::from_utf8_lossy(&address), ms / 1000);
+    let kept = kept_ms.map_or_else(String::new, |ms| format!(" ({} s)", ms.div_ceil(1000)));
     format!(
         "{address} closed this connection after {seconds} s of idleness; make the back end's \
-         keep-alive time-out longer than keepalive_timeout in the upstream block, or that one \
+         keep-alive time-out longer than keepalive_timeout{kept} in the upstream block, or that one \
          shorter than {seconds} s"
     )
 }
@@ -115,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_went_over_it() {
-        let connection = Some(Connection { age_ms: 63_000, requests: 7, tcp: None });
+        let keepalive_timeout_ms = Some(75_000);
+        let connection =
+            Some(Connection { age_ms: 63_000, requests: 7, keepalive_timeout_ms, tcp: None });
         let closed = sample(Cause::ClosedBeforeHeader);
         let found = find(&closed, 120, || connection).unwrap();
         assert_eq!(found.facts, [("bytes_sent", 120.into()), ("bytes_received", 0.into())]);
@@ -124,11 +135,16 @@ mod tests {
         assert_eq!(found.hint, None);
         assert_eq!(
             found.facts[2..],
-            [("connection_age_ms", 63_000.into()), ("connection_requests", 7.into())]
+            [
+                ("connection_age_ms", 63_000.into()),
+                ("connection_requests", 7.into()),
+                ("keepalive_timeout_ms", 75_000.into())
+            ]
         );
         assert_eq!(find(&sample(Cause::ConnectionRefused), 0, || None), None);
         let tcp = Some(Tcp { rtt_us: 250, retransmits: 3, unacknowledged: 1, silent_ms: 1 });
-        let connection = Some(Connection { age_ms: 5, requests: 1, tcp });
+        let connection =
+            Some(Connection { age_ms: 5, requests: 1, keepalive_timeout_ms: None, tcp });
         let found = find(&closed, 120, || connection).unwrap();
         assert_eq!(
             found.facts[2..],
@@ -144,28 +160,30 @@ mod tests {
     fn how_long_a_kept_connection_was_idle() {
         let found = |cause, reused, bytes_received, silent_ms| {
             let tcp = Some(Tcp { rtt_us: 1, retransmits: 0, unacknowledged: 0, silent_ms });
-            let connection = Some(Connection { age_ms: 90_000, requests: 2, tcp });
+            let keepalive_timeout_ms = Some(75_000);
+            let connection =
+                Some(Connection { age_ms: 90_000, requests: 2, keepalive_timeout_ms, tcp });
             let attempt = Attempt { reused, bytes_received, ms: Some(2), ..sample(cause) };
             let found = find(&attempt, 120, || connection).unwrap();
             let idle = found.facts.iter().find(|(key, _)| *key == "connection_idle_ms");
-            (idle.map(|(_, ms)| ms.clone()), found.advice)
+            (idle.map(|(_, ms)| ms.clone()), found.hint, found.advice)
         };
-        let (idle, advice) = found(Cause::KeepaliveStale, true, 0, 65_002);
-        assert_eq!(idle, Some(65_000.into()));
+        let (idle, hint, advice) = found(Cause::KeepaliveStale, true, 0, 65_002);
+        assert_eq!((idle, hint), (Some(65_000.into()), Some(Hint::KeepaliveIdleExpired)));
         assert_eq!(
             advice.as_deref(),
             Some(
                 "10.0.0.7:3000 closed this connection after 65 s of idleness; make the back end's \
-                 keep-alive time-out longer than keepalive_timeout in the upstream block, or that \
-                 one shorter than 65 s"
+                 keep-alive time-out longer than keepalive_timeout (75 s) in the upstream block, or \
+                 that one shorter than 65 s"
             )
         );
-        assert_eq!(found(Cause::KeepaliveStale, true, 0, 502), (Some(500.into()), None));
-        assert_eq!(found(Cause::ResetBeforeHeader, true, 0, 9002), (Some(9000.into()), None));
+        assert_eq!(found(Cause::KeepaliveStale, true, 0, 502), (Some(500.into()), None, None));
+        assert_eq!(found(Cause::ResetBeforeHeader, true, 0, 9002), (Some(9000.into()), None, None));
         // A new connection; one over which something has come; one that was never silent so long.
-        assert_eq!(found(Cause::ClosedBeforeHeader, false, 0, 9002), (None, None));
-        assert_eq!(found(Cause::ClosedBeforeHeader, true, 7, 9002), (None, None));
-        assert_eq!(found(Cause::KeepaliveStale, true, 0, 1), (None, None));
+        assert_eq!(found(Cause::ClosedBeforeHeader, false, 0, 9002), (None, None, None));
+        assert_eq!(found(Cause::ClosedBeforeHeader, true, 7, 9002), (None, None, None));
+        assert_eq!(found(Cause::KeepaliveStale, true, 0, 1), (None, None, None));
     }
 
     #[test]

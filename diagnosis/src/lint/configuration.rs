@@ -18,7 +18,7 @@ const OF_PROTOCOLS: [&[u8]; 8] = [
     b"_set_header",
 ];
 /// Other directives and blocks that are read, by a rule or for re-resolution.
-const OTHERS: [&[u8]; 16] = [
+const OTHERS: [&[u8]; 17] = [
     b"server",
     b"location",
     b"upstream",
@@ -26,6 +26,7 @@ const OTHERS: [&[u8]; 16] = [
     b"limit_except",
     b"set",
     b"keepalive",
+    b"keepalive_timeout",
     b"hash",
     b"ip_hash",
     b"sticky",

@@ -32,6 +32,8 @@ pub(crate) struct Hook {
     pub(super) init_upstream: Cell<nginx_sys::ngx_http_upstream_init_pt>,
     /// `peer.init` before ours.
     pub(super) init: Cell<ngx_http_upstream_init_peer_pt>,
+    /// `keepalive_timeout` of a block with `keepalive`, milliseconds.
+    pub(super) keepalive_timeout_ms: Cell<Option<u64>>,
     /// The block chooses a server by hash.
     pub(super) pinned: Cell<bool>,
     /// `None` where re-resolution is off.
@@ -98,6 +100,7 @@ impl Hook {
             #[cfg(not(nginx1_29_7))]
             init_upstream: Cell::new(None),
             init: Cell::new(None),
+            keepalive_timeout_ms: Cell::new(None),
             pinned: Cell::new(false),
             settings: OnceCell::new(),
             slots: OnceCell::new(),

@@ -15,12 +15,15 @@ use nginx_sys::{
 use super::hook::{self, Hook, UpstreamRef};
 use super::runtime;
 use crate::conf::SrvConf;
-use crate::ffi::{guard, peers, pool, tables, text};
+use crate::ffi::{Conf, guard, peers, pool, tables, text};
 use crate::reresolve::{Collector, Found, NameId, Reresolve, Slots};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 #[cfg(not(nginx1_29_7))]
 const ERROR: ngx_int_t = nginx_sys::NGX_ERROR as ngx_int_t;
+
+/// nginx's default (ngx_http_upstream_keepalive_create_conf).
+const KEEPALIVE_TIMEOUT_MS: u64 = 60_000;
 
 /// What is kept for one configuration.
 #[derive(Default)]
@@ -142,10 +145,19 @@ pub(in crate::ffi) unsafe fn before_directive(cf: *mut ngx_conf_t, name: &[u8]) 
                     hook.pinned.set(true);
                 }
             }
-            #[cfg(not(nginx1_29_7))]
             b"keepalive" => {
                 if let Some(hook) = current(cf) {
+                    let default = hook.keepalive_timeout_ms.get().or(Some(KEEPALIVE_TIMEOUT_MS));
+                    hook.keepalive_timeout_ms.set(default);
+                    #[cfg(not(nginx1_29_7))]
                     come_before_keepalive(hook);
+                }
+            }
+            b"keepalive_timeout" => {
+                if let Some(hook) = current(cf) {
+                    let words = (*(*cf).args).as_slice::<nginx_sys::ngx_str_t>();
+                    let value = words.get(1).map_or(&[][..], |word| text::bytes(*word));
+                    hook.keepalive_timeout_ms.set(Conf::milliseconds(value));
                 }
             }
             _ => {}

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use nginx_test::backend::http;
 use nginx_test::sandbox::netns::isolated;
@@ -152,7 +153,35 @@ fn a_stale_connection_has_its_age_and_its_requests() {
     let idle = diagnosis.attempt().evidence("connection_idle_ms").as_u64();
     assert!(idle.is_none_or(|ms| Some(ms) <= age), "{idle:?} of {age:?}");
     assert!(diagnosis.attempt().evidence("bytes_sent").as_u64() > Some(0));
+    assert_eq!(*diagnosis.attempt().evidence("keepalive_timeout_ms"), 60_000);
     assert_eq!(hint(&seen), None);
+}
+
+#[test]
+fn a_connection_that_was_idle_too_long_for_the_back_end() {
+    let served = [Step::ReadRequest, Step::Write(http::ok("served"))];
+    let stale = [&served[..], &[Step::ReadRequest, Step::Close]].concat();
+    let backend = Backend::scripts(vec![stale, [&served[..], &[Step::Again]].concat()]);
+    let nginx = Nginx::http(
+        "upstream backend { server %backend%; keepalive 4; keepalive_timeout 75s; }
+         server { listen %listen%; location / {
+             proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection '';
+         } }",
+    );
+    let nginx = nginx.set("backend", &backend).start();
+    assert_eq!(nginx.fetch("/").reply.text(), "served");
+    // To be idle takes time.
+    thread::sleep(Duration::from_millis(1_100));
+    let seen = nginx.fetch("/");
+    let diagnosis = seen.diagnosis();
+    assert_eq!(diagnosis.cause, "keepalive_stale");
+    assert_eq!(hint(&seen).as_deref(), Some("keepalive_idle_expired"));
+    let idle = diagnosis.attempt().evidence("connection_idle_ms").as_u64();
+    assert!(idle.is_some_and(|ms| ms >= 1_000), "{idle:?}");
+    assert_eq!(*diagnosis.attempt().evidence("keepalive_timeout_ms"), 75_000);
+    let said = "s of idleness; make the back end's keep-alive time-out longer than keepalive_timeout \
+                (75 s)";
+    assert!(diagnosis.advice.contains(said), "{}", diagnosis.advice);
 }
 
 /// Takes one connection, reads a request and answers; then nobody listens any more.

@@ -82,6 +82,13 @@ impl UpstreamId {
         }
     }
 
+    /// How long nginx keeps an idle connection of the upstream's block, milliseconds.
+    pub(in crate::ffi) fn keepalive_timeout_ms(self) -> Option<u64> {
+        // SAFETY: as in `pick`.
+        let hook = unsafe { setup::find((*self.0).upstream.as_mut()?) }?;
+        hook.keepalive_timeout_ms.get()
+    }
+
     /// The server that an earlier attempt went to, if its address is one that a name has moved to.
     pub(in crate::ffi) fn server_at<'r>(self, address: &[u8]) -> Option<&'r Slot> {
         // SAFETY: as in `pick`.
