@@ -232,10 +232,14 @@ fn without_a_diagnosis() {
 /// own it is another matter.
 #[test]
 fn a_name_of_two_blocks() {
-    for (settings, rounds) in [("", 1), ("upstream_diagnosis_resolve failure wait=2s;", 2)] {
+    for (settings, rounds) in
+        [("", 1), ("upstream_diagnosis_resolve failure wait=8s timeout=9s;", 2)]
+    {
         let moved = Moved::start();
         let other = "upstream other { server APP.test:%port%; %settings% }";
-        let nginx = moved.nginx().set("beside", other).set("settings", settings);
+        // Long enough for a machine with much to do.
+        let nginx = moved.nginx().set("resolve", "failure wait=9s timeout=9s");
+        let nginx = nginx.set("beside", other).set("settings", settings);
         let nginx = nginx.set("server", "location /other { proxy_pass http://other; }").start();
         recovered(&nginx.fetch("/"), "connection_refused", &moved.both());
         let seen = nginx.fetch("/other");
