@@ -70,6 +70,10 @@ pub(crate) fn rounds(dns: &Dns, name: &str, kind: Kind) -> usize {
     let questions = dns.questions();
     let of_kind = |asked: &&Question| asked.name == name && asked.kind == kind;
     let times: Vec<_> = questions.iter().filter(of_kind).map(|asked| asked.at).collect();
+    // Where nothing is in time, a repetition cannot be told from the next question.
+    if env::valgrind() {
+        return times.len();
+    }
     let repeated = times
         .windows(2)
         .filter(|two| (300..700).contains(&two[1].saturating_duration_since(two[0]).as_millis()));
