@@ -46,6 +46,8 @@ pub(crate) enum Point {
     Finalize,
     Variable,
     LogPhase,
+    PeerGet,
+    PeerFree,
 }
 
 #[cfg(feature = "test-panic")]
@@ -59,6 +61,8 @@ impl Point {
             b"finalize" => Self::Finalize,
             b"variable" => Self::Variable,
             b"log_phase" => Self::LogPhase,
+            b"peer_get" => Self::PeerGet,
+            b"peer_free" => Self::PeerFree,
             _ => return None,
         })
     }

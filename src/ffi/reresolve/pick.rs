@@ -11,7 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 
 use nginx_sys::{
-    NGX_BUSY, NGX_ERROR, NGX_PEER_FAILED, ngx_event_t, ngx_http_upstream_t, ngx_int_t,
+    NGX_BUSY, NGX_DECLINED, NGX_PEER_FAILED, ngx_event_t, ngx_http_upstream_t, ngx_int_t,
     ngx_peer_connection_t, ngx_uint_t,
 };
 
@@ -24,7 +24,7 @@ use crate::reresolve::{NameId, Slots};
 pub(crate) use refs::{PickRef, UpstreamId};
 
 const BUSY: ngx_int_t = NGX_BUSY as ngx_int_t;
-const ERROR: ngx_int_t = NGX_ERROR as ngx_int_t;
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
 
 /// What nginx was given for the attempt that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +78,38 @@ pub(crate) struct Pick {
     pub(super) event: Cell<*mut ngx_event_t>,
 }
 
+#[cfg(feature = "test-panic")]
+macro_rules! panic_point {
+    ($pick:expr, $point:ident) => {
+        $pick.maybe_panic(crate::ffi::Point::$point)
+    };
+}
+
+#[cfg(not(feature = "test-panic"))]
+macro_rules! panic_point {
+    ($pick:expr, $point:ident) => {};
+}
+
+/// What `give` says. When it panics, the request gets the failure that it had: nginx is told that
+/// there is nobody to connect to, nobody to free, and nothing left to try.
+///
+/// # Safety
+/// `pc` must be `&u->peer`, within `peer.get`.
+unsafe fn or_give_up(
+    pc: *mut ngx_peer_connection_t,
+    give: impl FnOnce() -> ngx_int_t,
+) -> ngx_int_t {
+    guard::run(None, || Some(give())).unwrap_or_else(|| {
+        // SAFETY: the caller's contract.
+        unsafe {
+            tries::drop_last(upstream_of(pc));
+            (*pc).tries = 0;
+            (*pc).sockaddr = core::ptr::null_mut();
+        }
+        DECLINED
+    })
+}
+
 impl Drop for Pick {
     fn drop(&mut self) {
         self.stop_waiting();
@@ -115,8 +147,14 @@ impl Pick {
                     let rc = hook.ask_balancer(pc, data);
                     guard::run(rc, || pick.chosen(pc, rc))
                 }
-                Next::Fresh(slot, address) => guard::run(ERROR, || pick.fresh(pc, slot, address)),
-                Next::Wait => guard::run(ERROR, || pick.wait(pc)),
+                Next::Fresh(slot, address) => or_give_up(pc, || {
+                    panic_point!(pick, PeerGet);
+                    pick.fresh(pc, slot, address)
+                }),
+                Next::Wait => or_give_up(pc, || {
+                    panic_point!(pick, PeerGet);
+                    pick.wait(pc)
+                }),
             }
         }
     }
@@ -167,7 +205,10 @@ impl Pick {
                         guard::run((), || pick.excuse(pc, slot));
                     }
                     if failed {
-                        guard::run((), || pick.trouble(pc, slot));
+                        guard::run((), || {
+                            panic_point!(pick, PeerFree);
+                            pick.trouble(pc, slot);
+                        });
                     }
                 }
                 Given::Nothing => {
@@ -179,7 +220,10 @@ impl Pick {
                         guard::run((), || pick.excuse(pc, slot));
                     }
                     if failed {
-                        guard::run((), || pick.trouble(pc, slot));
+                        guard::run((), || {
+                            panic_point!(pick, PeerFree);
+                            pick.trouble(pc, slot);
+                        });
                     }
                 }
                 Given::Fresh(slot) => guard::run((), || {
@@ -239,6 +283,16 @@ impl Pick {
         }
         // SAFETY: the caller's contract.
         unsafe { pool::find_by((*u).output.pool, |pick: &Self| core::ptr::eq(pick.u, u)) }
+    }
+
+    /// Makes the test suite's panic, if the location asks for one at `point`.
+    #[cfg(feature = "test-panic")]
+    fn maybe_panic(&self, point: crate::ffi::Point) {
+        // SAFETY: the pick's own upstream, in a callback of its peer.
+        if let Some(r) = unsafe { tries::request_of(self.u) } {
+            // SAFETY: as above: a live request.
+            unsafe { crate::ffi::Request::new(r) }.maybe_panic(point);
+        }
     }
 
     fn hook(&self) -> &Hook {

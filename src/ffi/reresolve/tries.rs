@@ -15,7 +15,7 @@ use crate::ffi::state::State;
 ///
 /// # Safety
 /// `u` must be the upstream of a live request, in a callback of its peer.
-unsafe fn request_of(u: *mut ngx_http_upstream_t) -> Option<*mut ngx_http_request_t> {
+pub(super) unsafe fn request_of(u: *mut ngx_http_upstream_t) -> Option<*mut ngx_http_request_t> {
     // SAFETY: u->peer.log is the client connection's (ngx_http_upstream_init_request), whose data
     // nginx's http connections keep in this structure (ngx_http_init_connection).
     let (current, main) = unsafe {

@@ -63,6 +63,7 @@ mod reresolve_busy;
 mod reresolve_conf;
 mod reresolve_each_protocol;
 mod reresolve_exhaustion;
+mod reresolve_fail_open;
 mod reresolve_failures;
 mod reresolve_families;
 mod reresolve_flip;
